@@ -1,0 +1,33 @@
+"""What the figures were measured on."""
+
+import datetime
+import os
+import platform
+from pathlib import Path
+
+import psutil
+
+from benchmarks import peers
+
+
+def describe() -> dict[str, object]:
+    """The machine, the Python, and the day, as far as the figures depend on them."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / (1 << 30)),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "peers": peers.installed(),
+    }
+
+
+def processor() -> str:
+    """The processor's name, or its architecture where the system does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

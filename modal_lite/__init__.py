@@ -1,0 +1,60 @@
+"""Modal's Function programming model on your own machine.
+
+    import modal_lite as modal
+
+    app = modal.App("hello")
+
+    @app.function()
+    def square(x: int) -> int:
+        return x * x
+
+    if __name__ == "__main__":
+        with app.run():
+            print(list(square.map(range(10))))
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from modal_lite import call_graph, exception, functions
+from modal_lite._core.context import current_function_call_id, current_input_id, is_local
+from modal_lite.app import App
+from modal_lite.call_graph import InputInfo, InputStatus
+from modal_lite.exception import Error
+from modal_lite.functions import Function, FunctionCall, gather
+from modal_lite.output import enable_output
+from modal_lite.retries import Retries
+from modal_lite.secret import Secret
+from modal_lite.types import FunctionStats
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "App",
+    "Error",
+    "Function",
+    "FunctionCall",
+    "FunctionStats",
+    "InputInfo",
+    "InputStatus",
+    "Retries",
+    "Secret",
+    "call_graph",
+    "current_function_call_id",
+    "current_input_id",
+    "enable_output",
+    "exception",
+    "functions",
+    "gather",
+    "is_local",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name == "Stub":
+            import warnings
+
+            message = "modal_lite.Stub is the former name of modal_lite.App and will be removed in 1.0; use App."
+            warnings.warn(message, exception.DeprecationError, stacklevel=2)
+            return App
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

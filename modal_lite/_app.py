@@ -1,0 +1,312 @@
+"""Apps: the functions that run together."""
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar, overload
+
+import typing_extensions
+from synchronicity.async_wrap import asynccontextmanager
+
+from modal_lite._client import current_client
+from modal_lite._core.context import is_local
+from modal_lite._core.ids import new_id
+from modal_lite._core.settings import FunctionSettings
+from modal_lite._core.wrapping import untranslated
+from modal_lite._function_info import FunctionInfo
+from modal_lite._functions import _Function
+from modal_lite._local_entrypoint import LocalEntrypoint
+from modal_lite._options import parse_env, parse_settings, warn_of_unhonoured
+from modal_lite.exception import InvalidError
+from modal_lite.retries import Retries
+from modal_lite.secret import Secret
+
+P = typing_extensions.ParamSpec("P")
+ReturnType = TypeVar("ReturnType", covariant=True)
+R = TypeVar("R")
+
+
+class _FunctionDecoratorType:
+    """What `@app.function()` returns: takes the function, gives the `Function`."""
+
+    def __init__(self, decorate: Callable[[Any], Any]) -> None:
+        self._decorate = decorate
+
+    @overload
+    def __call__(
+        self, func: Callable[P, Coroutine[Any, Any, ReturnType]]
+    ) -> "_Function[P, ReturnType, Coroutine[Any, Any, ReturnType]]": ...
+
+    @overload
+    def __call__(self, func: Callable[P, ReturnType]) -> "_Function[P, ReturnType, ReturnType]": ...
+
+    @untranslated(arguments=True)
+    def __call__(self, func: Any) -> Any:
+        """Decorates the function."""
+        return self._decorate(func)
+
+
+class _App:
+    """A set of functions that start and stop together.
+
+    Args:
+        name: For people: in output, errors and look-ups.
+        image: Not supported by this backend.
+        secrets: For every function of the app, before its own.
+        volumes: Not supported by this backend.
+
+    Raises:
+        InvalidError: An argument is of the wrong type.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        image: Any = None,
+        secrets: Sequence[Secret] = (),
+        volumes: Mapping[str, Any] = {},  # noqa: B006
+    ) -> None:
+        if name is not None and not isinstance(name, str):
+            raise InvalidError(f"App(name={name!r}): must be a string.")
+        parse_env(None, secrets)
+        warn_of_unhonoured({"image": image, "volumes": volumes})
+        self._name = name
+        self._secrets = tuple(secrets)
+        self._functions: dict[str, _Function[Any, Any, Any]] = {}
+        self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
+        self._app_id: str | None = None
+        self._hydrated: list[_Function[Any, Any, Any]] = []
+
+    @property
+    def name(self) -> str | None:
+        """The name it was given."""
+        return self._name
+
+    @property
+    def app_id(self) -> str | None:
+        """Its id, `ap-…`, while it runs; else None."""
+        return self._app_id
+
+    @property
+    def registered_functions(self) -> dict[str, _Function[Any, Any, Any]]:
+        """Its functions, by name."""
+        return dict(self._functions)
+
+    @property
+    def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
+        """Its local entrypoints, by name."""
+        return dict(self._entrypoints)
+
+    def __repr__(self) -> str:
+        return f"<App {self._name or '(unnamed)'}>"
+
+    # --- defining ----------------------------------------------------------------------------------------------------
+
+    def function(
+        self,
+        _warn_parentheses_missing: None = None,
+        *,
+        image: Any = None,
+        schedule: Any = None,
+        secrets: Sequence[Secret] = (),
+        env: Mapping[str, str | None] | None = None,
+        gpu: Any = None,
+        serialized: bool = False,
+        mounts: Sequence[Any] = (),
+        volumes: Mapping[str, Any] = {},  # noqa: B006
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        retries: int | Retries | None = None,
+        timeout: float | None = 300,
+        startup_timeout: float | None = None,
+        name: str | None = None,
+        is_generator: bool | None = None,
+        region: str | Sequence[str] | None = None,
+        cloud: str | None = None,
+        enable_memory_snapshot: bool = False,
+        single_use_containers: bool = False,
+        include_source: bool | None = None,
+        interactive: bool = False,
+        block_network: bool = False,
+        keep_warm: int | None = None,
+        concurrency_limit: int | None = None,
+        container_idle_timeout: float | None = None,
+        allow_concurrent_inputs: int | None = None,
+    ) -> _FunctionDecoratorType:
+        """Decorates a Python function, so that it can run in containers: `@app.function()`.
+
+        Args:
+            secrets: Variables for its containers, after those of the app.
+            env: More variables; these win. None as a value drops one.
+            serialized: The function travels pickled; containers need not find it in a module.
+            min_containers: Containers kept even without inputs. Default 0.
+            max_containers: Containers at most. Default: the cores of this machine are shared fairly between the functions; given, it
+                is used whatever the number of cores.
+            buffer_containers: Idle containers kept in addition while there are inputs. Default 0.
+            scaledown_window: Seconds after which an idle container beyond the minimum ends. Default 60.
+            retries: Attempts after the first one, one second apart, or a `Retries`. Default none.
+            timeout: Seconds that one attempt at one input may take, without the queue; None: no limit.
+            startup_timeout: Seconds that a container may take to import the function's module. Default 300.
+            name: Its name in the app. Default: the Python function's.
+            is_generator: For functions that return a generator without being a generator function.
+            single_use_containers: A new container for every input.
+            include_source: Accepted; containers on this machine use the source where it is.
+            keep_warm: Former name of `min_containers`.
+            concurrency_limit: Former name of `max_containers`.
+            container_idle_timeout: Former name of `scaledown_window`.
+            image: Has no effect on this backend, which says so once; so with `schedule`, `gpu`, `mounts`, `volumes`, `cpu`, `memory`,
+                `region`, `cloud`, `enable_memory_snapshot`, `interactive`, `block_network` and `allow_concurrent_inputs`.
+            schedule: No effect.
+            gpu: No effect.
+            mounts: No effect.
+            volumes: No effect.
+            cpu: No effect.
+            memory: No effect.
+            region: No effect.
+            cloud: No effect.
+            enable_memory_snapshot: No effect.
+            interactive: No effect.
+            block_network: No effect.
+            allow_concurrent_inputs: No effect.
+
+        Raises:
+            InvalidError: Parentheses are missing; or it is put on something that a container could not import (a lambda, a function
+                inside a function, a method, a class); or an option is of the wrong type or out of range.
+        """
+        _check_parentheses(_warn_parentheses_missing, "@app.function()")
+        warn_of_unhonoured(
+            {
+                "image": image,
+                "schedule": schedule,
+                "gpu": gpu,
+                "mounts": mounts,
+                "volumes": volumes,
+                "cpu": cpu,
+                "memory": memory,
+                "region": region,
+                "cloud": cloud,
+                "enable_memory_snapshot": enable_memory_snapshot,
+                "interactive": interactive,
+                "block_network": block_network,
+                "allow_concurrent_inputs": allow_concurrent_inputs,
+            }
+        )
+        options = {
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+            "retries": retries,
+            "timeout": timeout,
+            "startup_timeout": startup_timeout,
+            "single_use_containers": single_use_containers,
+            "keep_warm": keep_warm,
+            "concurrency_limit": concurrency_limit,
+            "container_idle_timeout": container_idle_timeout,
+        }
+        settings = parse_settings(FunctionSettings(timeout=None), options)
+        variables = parse_env(env, (*self._secrets, *secrets))
+
+        def decorate(function: Any) -> Any:
+            info = FunctionInfo.of(function, serialized, is_generator, "@app.function()")
+            decorated = _Function(self, info, name or info.raw_f.__name__, settings, variables)
+            self._functions[decorated.tag] = decorated
+            return decorated
+
+        return _FunctionDecoratorType(decorate)
+
+    @untranslated(arguments=True, result=True)
+    def local_entrypoint(
+        self, _warn_parentheses_missing: None = None, *, name: str | None = None
+    ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
+        """Decorates a function that `modal-lite run` starts on this side, with the app running: `@app.local_entrypoint()`.
+
+        Its parameters become options of the command line. It stays an ordinary function.
+
+        Args:
+            name: Its name on the command line. Default: the function's.
+
+        Raises:
+            InvalidError: Parentheses are missing, or the name is taken.
+        """
+        _check_parentheses(_warn_parentheses_missing, "@app.local_entrypoint()")
+
+        def decorate(function: Callable[P, R]) -> LocalEntrypoint[P, R]:
+            entrypoint = LocalEntrypoint(function, name or function.__name__)
+            if entrypoint.name in self._entrypoints and is_local():
+                raise InvalidError(f"This app already has a local entrypoint named {entrypoint.name}; give it a name=.")
+            self._entrypoints[entrypoint.name] = entrypoint
+            return entrypoint
+
+        return decorate
+
+    def include(self, other_app: "_App") -> "_App":
+        """Adds the functions of another app to this one. They run when either of the two runs.
+
+        Args:
+            other_app: Stays as it is.
+
+        Returns:
+            This app.
+
+        Raises:
+            InvalidError: Both have a function of the same name.
+        """
+        for tag, function in other_app._functions.items():
+            if self._functions.get(tag, function) is not function:
+                raise InvalidError(f"Both apps have a function named {tag}; rename one with @app.function(name=...).")
+        self._functions.update(other_app._functions)
+        return self
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def run(self) -> AsyncGenerator["_App", None]:
+        """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
+
+        Containers start when functions are called. At the end of the block, however it ends, calls that still run are cancelled and
+        the containers stopped, within about two seconds. The app may be run again afterwards.
+
+        Raises:
+            InvalidError: The app is already running, or this is a container.
+            SerializationError: A function that is to travel pickled cannot be.
+        """
+        if not is_local():
+            raise InvalidError(
+                "app.run() was reached while a container imported this module. Put it behind "
+                '`if __name__ == "__main__":`, or into a function.'
+            )
+        if self._app_id is not None:
+            raise InvalidError("The app is already running and cannot be started again before it has stopped.")
+        client, app_id = current_client(), new_id("ap")
+        self._app_id = app_id
+        try:
+            for function in self._functions.values():
+                # A function of an included app may be running there already, and then keeps its containers.
+                if function._object_id is None:
+                    function._hydrate(new_id("fu"))
+                    self._hydrated.append(function)
+            label = self._name or app_id
+            definitions = [function._definition(app_id, label) for function in self._hydrated]
+            await client.open_app(app_id, label, definitions)
+            yield self
+        finally:
+            self._app_id = None
+            for function in self._hydrated:
+                function._hydrate(None)
+            self._hydrated.clear()
+            await client.close_app(app_id)
+
+
+def _check_parentheses(given: Any, decorator: str) -> None:
+    if given is not None:
+        what = "a function" if inspect.isroutine(given) or inspect.isclass(given) else repr(given)
+        raise InvalidError(
+            f"Did you forget parentheses? {decorator[:-2]} was given {what}; write `{decorator}` above the function."
+        )
+
+

@@ -1,0 +1,203 @@
+"""The client: turns what the other client objects need into requests, and sends them to the right control plane.
+
+In the caller's process that is one of its own, made when the first app runs; in a container the one that placed it.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+from modal_lite import output
+from modal_lite._core import context
+from modal_lite._core.crossing import Errand, call_soon, on_loop
+from modal_lite._core.interfaces import Connection
+from modal_lite._core.main_module import current_main
+from modal_lite._core.messages import Encoding
+from modal_lite._core.payload import EMPTY, Payload
+from modal_lite._core.requests import (
+    AddVariant,
+    AnyRequest,
+    CallDescription,
+    CallGraphReply,
+    CallKind,
+    CancelCall,
+    CloseApp,
+    DescribeCall,
+    ExchangeChunk,
+    FindFunction,
+    ForgetCall,
+    FoundFunction,
+    FunctionDefinition,
+    GetCallGraph,
+    GetOutput,
+    GetStats,
+    NextValues,
+    OpenApp,
+    OpenMap,
+    Output,
+    OutputBatch,
+    StartCall,
+    StatsReply,
+    UpdateFunction,
+)
+from modal_lite._core.settings import FunctionSettings
+from modal_lite.call_graph import InputInfo
+from modal_lite.types import FunctionStats
+
+T = TypeVar("T")
+
+
+class _Client:
+    """Requests to one control plane. Every method runs in its caller's thread and crosses to the library's loop once."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+
+    async def open_app(self, app_id: str, name: str, functions: list[FunctionDefinition]) -> None:
+        """Starts an app. Cancelling it may leave the app running: close it in any case."""
+        await self._request(OpenApp(app_id, name, functions))
+
+    async def close_app(self, app_id: str) -> None:
+        """Ends an app, its calls and its containers; returns when they are gone."""
+        await self._request(CloseApp(app_id))
+
+    async def find_function(self, module_name: str, tag: str) -> str | None:
+        """The id of a running function."""
+        reply: FoundFunction = await self._request(FindFunction(module_name, tag))
+        return reply.function_id
+
+    async def add_variant(self, function_id: str, base_id: str, settings: FunctionSettings, env: dict[str, str]) -> None:
+        """Makes a variant of a running function known."""
+        await self._request(AddVariant(function_id, base_id, settings, env))
+
+    async def update_function(
+        self,
+        function_id: str,
+        min_containers: int | None,
+        max_containers: int | None,
+        buffer_containers: int | None,
+        scaledown_window: float | None,
+    ) -> None:
+        """Changes the autoscaling of a running function."""
+        await self._request(
+            UpdateFunction(function_id, min_containers, max_containers, buffer_containers, scaledown_window)
+        )
+
+    async def function_stats(self, function_id: str) -> FunctionStats:
+        """The function's present statistics."""
+        reply: StatsReply = await self._request(GetStats(function_id))
+        return FunctionStats(reply.backlog, reply.num_total_runners, reply.num_running_inputs)
+
+    async def run(self, call_id: str, function_id: str, payload: Payload) -> Output:
+        """Calls a function and waits for the output. Cancelling it cancels the call."""
+        start = StartCall(call_id, function_id, CallKind.UNARY, context.current_input_id())
+        batch: OutputBatch = await self._request(start, payload)
+        return batch.outputs[0]
+
+    async def start(self, call_id: str, function_id: str, kind: CallKind, payload: Payload) -> None:
+        """Starts a call with one input; returns once it is accepted."""
+        await self._request(StartCall(call_id, function_id, kind, context.current_input_id()), payload)
+
+    async def open_map(self, call_id: str, function_id: str, kind: CallKind) -> int:
+        """Starts a call whose inputs will follow; returns how many to send in the first chunk."""
+        batch: OutputBatch = await self._request(OpenMap(call_id, function_id, kind, context.current_input_id()))
+        return batch.chunk_size
+
+    async def exchange(
+        self, call_id: str, start: int, count: int, encoding: Encoding, payload: Payload, closed: bool, wait: bool
+    ) -> OutputBatch:
+        """Adds a chunk of inputs (none if `count` is 0), takes the outputs that are there."""
+        request = ExchangeChunk(call_id, start, count, encoding, closed, wait)
+        return cast(OutputBatch, await self._request(request, payload))
+
+    async def next_values(self, call_id: str, consumed: int) -> OutputBatch:
+        """The next values of a generator call."""
+        return cast(OutputBatch, await self._request(NextValues(call_id, consumed)))
+
+    async def get_output(self, call_id: str, index: int, timeout: float | None) -> Output:
+        """The kept output that holds the input. Raises the builtin TimeoutError."""
+        batch: OutputBatch = await self._request(GetOutput(call_id, index, timeout))
+        return batch.outputs[0]
+
+    async def first_outputs(self, call_ids: list[str]) -> list[Output]:
+        """The outputs of input 0 of all the calls, in order; of fewer once one of them has failed (that one is last)."""
+        return await on_loop(self._first_outputs(call_ids))
+
+    async def describe_call(self, call_id: str) -> CallDescription:
+        """What the control plane knows of the call."""
+        return cast(CallDescription, await self._request(DescribeCall(call_id)))
+
+    async def cancel_call(self, call_id: str, terminate_containers: bool) -> None:
+        """Cancels what is unfinished of the call."""
+        await self._request(CancelCall(call_id, terminate_containers))
+
+    async def call_graph(self, call_id: str) -> list[InputInfo]:
+        """The call's graph."""
+        reply: CallGraphReply = await self._request(GetCallGraph(call_id))
+        return reply.roots
+
+    def forget_call(self, call_id: str) -> None:
+        """Gives a call up, without waiting: what is unfinished of it is cancelled."""
+        if self._connection is not None:
+            call_soon(self._connection.notify, ForgetCall(call_id))
+
+    def _request(self, request: AnyRequest, payload: Payload = EMPTY) -> Awaitable[T]:
+        return cast("Errand[T]", on_loop(self._ask(request, payload)))
+
+    async def _ask(self, request: AnyRequest, payload: Payload) -> object:
+        if self._connection is None:
+            self._connection = self._connect()
+        return await self._connection.request(request, payload)
+
+    async def _first_outputs(self, call_ids: list[str]) -> list[Output]:
+        tasks = [asyncio.ensure_future(self._ask(GetOutput(call_id, 0, None), EMPTY)) for call_id in call_ids]
+        try:
+            waiting = set(tasks)
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    output_of = cast(OutputBatch, task.result()).outputs[0]
+                    if output_of.failure is not None:
+                        return [output_of]
+            return [cast(OutputBatch, task.result()).outputs[0] for task in tasks]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _connect_in_process() -> Connection:
+    from modal_lite._placement.local import LocalPlacer
+    from modal_lite._server.plane import ControlPlane, Environment
+    from modal_lite._server.service import Service
+
+    def environment() -> Environment:
+        return Environment(current_main(), [entry or os.getcwd() for entry in sys.path], os.getcwd())
+
+    def on_line(definition: FunctionDefinition, container_id: str, stream: str, line: str) -> None:
+        manager = output.current()
+        if manager is not None:
+            manager.line(definition.tag, container_id, stream, line)
+
+    return Service(lambda service: ControlPlane(LocalPlacer, environment, service, on_line))
+
+
+def _connect_in_container() -> Connection:
+    from modal_lite._transport.client_channel import ClientChannel
+
+    assert context.client_socket is not None
+    return ClientChannel(context.client_socket)
+
+
+_current: _Client | None = None
+
+
+def current_client() -> _Client:
+    """The client of this process."""
+    global _current
+    if _current is None:
+        _current = _Client(_connect_in_process if context.is_local() else _connect_in_container)
+    return _current

@@ -1,0 +1,1 @@
+"""What every layer shares: wire messages, payloads, serialization, tracebacks, context, interfaces."""

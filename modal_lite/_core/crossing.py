@@ -1,0 +1,165 @@
+"""Crossing between event loops and threads.
+
+An implementation runs in its caller's thread. It awaits `on_loop(coroutine)` for what belongs on the library's loop, and
+`of_user(coroutine)` for an async iterable of the user's. Under asyncio the first crosses to the library's loop and the
+second is just awaited. Under a blocking drive (`modal_lite/_drive.py`) both are handed to the drive as errands, which it
+waits for in the caller's thread.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_get_library_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+
+
+def set_library_loop(get: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Tells where the library's loop is; called once by the wrapper layer, which owns it."""
+    global _get_library_loop
+    _get_library_loop = get
+
+
+def library_loop() -> asyncio.AbstractEventLoop:
+    """The loop that everything with a socket lives on."""
+    assert _get_library_loop is not None, "the wrapper layer is not loaded"
+    return _get_library_loop()
+
+
+def call_soon(function: Callable[..., object], *args: object) -> None:
+    """Runs a function on the library's loop, soon, without waiting for it. A loop that is already closed runs nothing."""
+    try:
+        library_loop().call_soon_threadsafe(function, *args)
+    except RuntimeError:
+        return
+
+
+class _CurrentDrive(threading.local):
+    """Whether this thread is stepping an implementation by hand, and under which running loop."""
+
+    active = False
+    loop: asyncio.AbstractEventLoop | None = None
+
+
+_current = _CurrentDrive()
+
+
+class Stepping:
+    """Context manager: this thread steps an implementation by hand."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before = _current.active, _current.loop
+        _current.active, _current.loop = True, asyncio._get_running_loop()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        _current.active, _current.loop = self._before
+
+
+class Errand(Generic[T]):
+    """A coroutine to be run elsewhere; await it once."""
+
+    __slots__ = ("coroutine", "on_library_loop")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], on_library_loop: bool) -> None:
+        self.coroutine = coroutine
+        self.on_library_loop = on_library_loop
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        # A drive is only the one that steps us if no other loop was started below it: user code that it runs may well
+        # call asyncio.run().
+        if _current.active and _current.loop is asyncio._get_running_loop():
+            result: T = yield self
+            return result
+        if self.on_library_loop:
+            return (yield from wait_async(self.coroutine).__await__())
+        return (yield from self.coroutine.__await__())
+
+
+def on_loop(coroutine: Coroutine[Any, Any, T]) -> Errand[T]:
+    """Awaits the coroutine on the library's loop."""
+    return Errand(coroutine, on_library_loop=True)
+
+
+def of_user(coroutine: Coroutine[Any, Any, T]) -> Errand[T]:
+    """Awaits the user's coroutine in the caller's loop, or in a private one if the caller blocks."""
+    return Errand(coroutine, on_library_loop=False)
+
+
+class _Task(Generic[T]):
+    """A coroutine on its way to the library's loop, as a task there."""
+
+    __slots__ = ("_coroutine", "_on_end", "task")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], on_end: Callable[["asyncio.Task[T]"], None]) -> None:
+        self._coroutine = coroutine
+        self._on_end = on_end
+        self.task: asyncio.Task[T] | None = None
+
+    def start(self) -> None:
+        self.task = asyncio.get_running_loop().create_task(self._coroutine)
+        self.task.add_done_callback(self._on_end)
+
+    def cancel(self) -> None:
+        assert self.task is not None
+        self.task.cancel()
+
+
+def wait_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs the coroutine on the library's loop and waits for it here. An interruption (Ctrl-C) cancels it first."""
+    loop = library_loop()
+    if asyncio._get_running_loop() is loop:
+        coroutine.close()
+        raise RuntimeError("a blocking call on the library's own event loop would wait for itself")
+    ended = threading.Lock()
+    ended.acquire()
+    errand = _Task(coroutine, lambda _: ended.release())
+    loop.call_soon_threadsafe(errand.start)
+    try:
+        ended.acquire()
+    except BaseException:
+        loop.call_soon_threadsafe(errand.cancel)
+        ended.acquire()
+        _retrieve(errand.task)
+        raise
+    assert errand.task is not None
+    return errand.task.result()
+
+
+async def wait_async(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs the coroutine on the library's loop and awaits it here. Cancelling this cancels it there."""
+    here, loop = asyncio.get_running_loop(), library_loop()
+    if here is loop:
+        return await coroutine
+    finished: asyncio.Future[asyncio.Task[T]] = here.create_future()
+
+    def arrived(task: asyncio.Task[T]) -> None:
+        if not finished.done():
+            finished.set_result(task)
+        else:
+            _retrieve(task)
+
+    def ended(task: asyncio.Task[T]) -> None:
+        try:
+            here.call_soon_threadsafe(arrived, task)
+        except RuntimeError:  # the caller's loop is closed: nobody is left to be told
+            _retrieve(task)
+
+    errand = _Task(coroutine, ended)
+    loop.call_soon_threadsafe(errand.start)
+    try:
+        task = await finished
+    except BaseException:
+        loop.call_soon_threadsafe(errand.cancel)
+        raise
+    return task.result()
+
+
+def _retrieve(task: "asyncio.Task[Any] | None") -> None:
+    """Takes note of a task's exception that nobody waits for, so that asyncio does not report it as lost."""
+    if task is not None and not task.cancelled():
+        task.exception()

@@ -1,0 +1,68 @@
+"""Values that are pickled one by one and still travel in one list.
+
+Pickling several values together keeps what they share and shows what became of them until then: `[x, x]` arrives as one
+object, and an object that was changed after it was handed over arrives changed. Whoever collects values of separate
+calls in one payload holds each by itself instead, so that batching is never visible.
+"""
+
+from typing import Any
+
+from modal_lite._core.payload import Payload
+from modal_lite._core.serialization import dumps, loads
+
+PLAIN = frozenset({int, float, bool, complex, str, bytes, type(None)})
+"""Exact types whose values cannot change and hold nothing else: safe to pickle together and later."""
+HELD_BYTES = 32 << 10
+"""Bytes of pickle from which on a value travels in a payload of its own."""
+_FEW = 64
+"""Members up to which a collection is looked through."""
+
+
+class Held:
+    """A value as it was when it was held; unpickles to the value."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _release, (self._data,)
+
+
+def hold(value: object) -> tuple[object, Payload | None]:
+    """Fixes a value, to be pickled as a member of a list later.
+
+    Returns:
+        What to put into the list, and None; or, for a large value, anything and the payload of a list of it alone.
+
+    Raises:
+        Exception: What pickling the value raises.
+    """
+    kind = type(value)
+    if kind in PLAIN:
+        return value, None
+    if kind is tuple or kind is list or kind is dict:
+        copy = _copy_if_flat(value)
+        if copy is not None:
+            return copy, None
+    payload = dumps([value], snapshot=False)
+    if len(payload.sizes) > 1 or payload.nbytes > HELD_BYTES:
+        return None, payload
+    return Held(b"".join(payload.parts)), None
+
+
+def _copy_if_flat(value: Any) -> Any:
+    """A copy of a small collection that holds nothing but plain values, else None."""
+    if len(value) > _FEW:
+        return None
+    if type(value) is dict:
+        flat = PLAIN.issuperset(map(type, value.values())) and PLAIN.issuperset(map(type, value))
+        return dict(value) if flat else None
+    if not PLAIN.issuperset(map(type, value)):
+        return None
+    return value if type(value) is tuple else list(value)
+
+
+def _release(data: bytes) -> Any:
+    return loads(Payload((len(data),), [data]))[0]

@@ -1,0 +1,62 @@
+"""The contracts between layers, each with several implementations."""
+
+import socket
+from typing import Any, Protocol
+
+from modal_lite._core.messages import ContainerSpec
+from modal_lite._core.payload import EMPTY, Payload
+from modal_lite._core.requests import AnyRequest
+
+
+class Connection(Protocol):
+    """A way to a control plane: in this process, over a container's client channel, (later) to a server.
+
+    All methods are called on the library's loop.
+    """
+
+    async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> Any:
+        """Answers with a `Reply` or an `OutputBatch`, as the request says.
+
+        Raises:
+            modal_lite.exception.Error: what the control plane refuses, with its reason.
+            TimeoutError: the builtin, for `GetOutput`.
+
+        Cancelling it withdraws the request: a UNARY call that nobody waits for any more is cancelled.
+        """
+
+    def notify(self, request: AnyRequest) -> None:
+        """Sends a request whose answer does not matter. Never raises, never blocks."""
+
+
+class PlacedContainer(Protocol):
+    """The control plane's end of a container."""
+
+    container_id: str
+    data: socket.socket
+    control: socket.socket
+    client: socket.socket
+    stdout: int
+    stderr: int
+    pid: int | None
+
+    def running(self) -> tuple[int, int] | None:
+        """Lease and index of the input that runs, or that ran when the container died."""
+
+    def close(self) -> None:
+        """Frees what this process holds of the container."""
+
+
+class Placer(Protocol):
+    """Starts containers somewhere."""
+
+    async def open(self) -> None:
+        """Gets ready to start containers."""
+
+    def start(self, spec: ContainerSpec) -> PlacedContainer:
+        """Starts a container; returns before it runs."""
+
+    def kill(self, container_id: str, signal: int = 9) -> None:
+        """Sends a signal to the container."""
+
+    async def close(self, grace: float) -> None:
+        """Ends every container within `grace` seconds, by force after that, and whatever else was started."""

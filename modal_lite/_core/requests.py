@@ -1,0 +1,256 @@
+"""What clients ask of a control plane, and what it answers.
+
+A request is one struct and at most one payload, whether it is handled in this process or sent to another one: the client
+objects know only `Connection.request`. Whatever user code may be behind a reply (results, exceptions) comes as opaque
+payloads in an `OutputBatch`.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import msgspec
+
+from modal_lite._core.messages import Encoding, Failure
+from modal_lite._core.payload import EMPTY, Payload
+from modal_lite._core.settings import FunctionSettings
+from modal_lite.call_graph import InputInfo
+
+
+class CallKind(IntEnum):
+    """What becomes of a call's results."""
+
+    UNARY = 0
+    """One input, its result delivered once, to the caller that waits."""
+    SPAWNED = 1
+    """Kept, to be read again and again."""
+    MAPPED = 2
+    """Streamed to one consumer, and gone once delivered."""
+    GENERATOR = 3
+    """One input, its values streamed to one consumer."""
+    DETACHED = 4
+    """A generator that nobody reads: it runs, its values are dropped."""
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """Something asked of the control plane."""
+
+
+class OpenApp(Request, frozen=True, tag=1):
+    """The app runs from now on, with these functions."""
+
+    app_id: str
+    name: str
+    functions: list["FunctionDefinition"]
+
+
+class CloseApp(Request, frozen=True, tag=2):
+    """The app ends: its calls are cancelled, its containers stopped; answered when they are gone."""
+
+    app_id: str
+
+
+class AddVariant(Request, frozen=True, tag=3):
+    """A function like `base_id` with other settings and variables, and so with containers of its own. Idempotent."""
+
+    function_id: str
+    base_id: str
+    settings: FunctionSettings
+    env: dict[str, str]
+
+
+class FindFunction(Request, frozen=True, tag=4):
+    """Which function of the running apps is this? For user code in containers, which knows only what it imported."""
+
+    module_name: str
+    tag: str
+
+
+class UpdateFunction(Request, frozen=True, tag=5):
+    """New settings for a running function; None keeps the present one."""
+
+    function_id: str
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window: float | None = None
+
+
+class GetStats(Request, frozen=True, tag=6):
+    """The function's backlog and containers."""
+
+    function_id: str
+
+
+class StartCall(Request, frozen=True, tag=10):
+    """A call with its only input as the payload; UNARY ones are answered with the output, others once accepted."""
+
+    call_id: str
+    function_id: str
+    kind: CallKind
+    parent: str | None
+    """Id of the input that makes this call."""
+
+
+class OpenMap(Request, frozen=True, tag=11):
+    """A call whose inputs will come in chunks."""
+
+    call_id: str
+    function_id: str
+    kind: CallKind
+    parent: str | None
+
+
+class ExchangeChunk(Request, frozen=True, tag=12):
+    """A chunk of inputs [start, start + count), as the payload, for results: answered with those that are there."""
+
+    call_id: str
+    start: int
+    count: int
+    """0: no chunk this time."""
+    encoding: Encoding
+    closed: bool
+    """No more inputs will come."""
+    wait: bool
+    """Answer only when there is a result, or the call has ended."""
+
+
+class NextValues(Request, frozen=True, tag=13):
+    """The next values of a generator call; `consumed` values have been taken before."""
+
+    call_id: str
+    consumed: int
+
+
+class GetOutput(Request, frozen=True, tag=14):
+    """The kept output that holds input `index`, within `timeout` seconds (None: however long it takes)."""
+
+    call_id: str
+    index: int
+    timeout: float | None
+
+
+class DescribeCall(Request, frozen=True, tag=15):
+    """What is this call?"""
+
+    call_id: str
+
+
+class CancelCall(Request, frozen=True, tag=16):
+    """Cancel what is unfinished of the call."""
+
+    call_id: str
+    terminate_containers: bool
+
+
+class ForgetCall(Request, frozen=True, tag=17):
+    """The consumer is gone: cancel what is unfinished, drop the rest. Never fails."""
+
+    call_id: str
+
+
+class GetCallGraph(Request, frozen=True, tag=18):
+    """The call's inputs and those below them."""
+
+    call_id: str
+
+
+AnyRequest = (
+    OpenApp
+    | CloseApp
+    | AddVariant
+    | FindFunction
+    | UpdateFunction
+    | GetStats
+    | StartCall
+    | OpenMap
+    | ExchangeChunk
+    | NextValues
+    | GetOutput
+    | DescribeCall
+    | CancelCall
+    | ForgetCall
+    | GetCallGraph
+)
+
+
+class FunctionDefinition(msgspec.Struct, frozen=True, array_like=True):
+    """All that a control plane needs to start containers for a function."""
+
+    function_id: str
+    app_id: str
+    app_name: str
+    tag: str
+    module_name: str
+    qualname: str
+    file_path: str | None
+    serialized: bytes | None
+    is_generator: bool
+    settings: FunctionSettings
+    env: dict[str, str]
+    """Variables of `env=` and `secrets=`."""
+
+
+class Output(NamedTuple):
+    """The results of inputs [start, start + count): one list of values, or one failure."""
+
+    start: int
+    count: int
+    failure: Failure | None = None
+    payload: Payload = EMPTY
+
+
+class OutputBatch(NamedTuple):
+    """Outputs, in the order in which they came."""
+
+    outputs: list[Output]
+    finished: bool = False
+    """There are no more than these."""
+    chunk_size: int = 1
+    """How many inputs to send together from now on."""
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True):
+    """An answer without payloads."""
+
+
+class Done(Reply, frozen=True, tag=1):
+    """It is done."""
+
+
+class FoundFunction(Reply, frozen=True, tag=2):
+    """The function asked for, or None."""
+
+    function_id: str | None
+
+
+class StatsReply(Reply, frozen=True, tag=3):
+    """See `FunctionStats`."""
+
+    backlog: int
+    num_total_runners: int
+    num_running_inputs: int
+
+
+class CallDescription(Reply, frozen=True, tag=4):
+    """A known call."""
+
+    function_id: str
+    kind: CallKind
+    num_inputs: int
+
+
+class CallGraphReply(Reply, frozen=True, tag=5):
+    """The roots of the graph."""
+
+    roots: list[InputInfo]
+
+
+class Refusal(Reply, frozen=True, tag=6):
+    """The request could not be fulfilled: an exception of `modal_lite.exception`, or the builtin TimeoutError."""
+
+    exception: str
+    message: str
+
+
+DONE = Done()
+AnyReply = Done | FoundFunction | StatsReply | CallDescription | CallGraphReply | Refusal

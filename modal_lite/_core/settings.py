@@ -1,0 +1,23 @@
+"""How a function is run: what the decorator's options come to once they are checked."""
+
+import msgspec
+
+from modal_lite.retries import Retries
+
+
+class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a function is run. Times in seconds."""
+
+    min_containers: int = 0
+    max_containers: int | None = None
+    buffer_containers: int = 0
+    """Idle containers kept in addition while the function is in use."""
+    scaledown_window: float = 60.0
+    """An idle container beyond the minimum ends after this long."""
+    timeout: float | None = 300.0
+    """Limit of one attempt of one input, without the queue."""
+    startup_timeout: float = 300.0
+    """Limit from the start of a container until its module is imported."""
+    retries: Retries | None = None
+    single_use: bool = False
+    """A container ends after one input."""

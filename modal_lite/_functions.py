@@ -1,0 +1,494 @@
+"""Functions: what `@app.function()` makes of a Python function."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+import typing_extensions
+
+from modal_lite import output
+from modal_lite._client import current_client
+from modal_lite._core.blocks import Blocks
+from modal_lite._core.context import is_local
+from modal_lite._core.failures import unpack_exception
+from modal_lite._core.ids import new_id
+from modal_lite._core.payload import EMPTY
+from modal_lite._core.requests import CallKind, FunctionDefinition
+from modal_lite._core.serialization import dumps_function
+from modal_lite._core.settings import FunctionSettings
+from modal_lite._core.wrapping import blocking_refusal, refused_in_loops, untranslated
+from modal_lite._function_call import _FunctionCall
+from modal_lite._function_info import FunctionInfo
+from modal_lite._inputs import InputSource, dump_arguments
+from modal_lite._map import map_blocks
+from modal_lite._options import parse_env, parse_settings, warn_of_unhonoured
+from modal_lite._results import failure_of, result_of, values_of
+from modal_lite.exception import ExecutionError, InvalidError
+from modal_lite.retries import Retries
+from modal_lite.secret import Secret
+from modal_lite.types import FunctionStats
+
+if TYPE_CHECKING:
+    from modal_lite._app import _App
+
+P = typing_extensions.ParamSpec("P")
+ReturnType = TypeVar("ReturnType", covariant=True)
+OriginalReturnType = TypeVar("OriginalReturnType", covariant=True)
+
+
+class _Function(Generic[P, ReturnType, OriginalReturnType]):
+    """A function that runs in containers. Made by `@app.function()`, never directly.
+
+    `f.remote(x)` runs it in a container and waits, `f.map(xs)` runs it for many inputs, `f.spawn(x)` does not wait, `f.local(x)`
+    runs it right here. Every method that waits has a twin to be awaited: `await f.remote.aio(x)`.
+    """
+
+    def __init__(
+        self,
+        app: "_App",
+        info: FunctionInfo,
+        tag: str,
+        settings: FunctionSettings,
+        env: dict[str, str],
+        base: "_Function[Any, Any, Any] | None" = None,
+    ) -> None:
+        self._app = app
+        self._info = info
+        self._tag = tag
+        self._settings = settings
+        self._env = env
+        self._base = base
+        """What this is a variant of, with other options."""
+        self._object_id: str | None = None
+        """Its id while its app runs; in a container, once it is known."""
+        self._resolved_base: str | None = None
+
+    # --- what it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def app(self) -> "_App":
+        """The app that it was defined in."""
+        return self._app
+
+    @property
+    def tag(self) -> str:
+        """Its name in the app: `name=` of the decorator, or the name of the Python function."""
+        return self._tag
+
+    @property
+    def info(self) -> FunctionInfo:
+        """Where it comes from: module, qualified name, file, kind."""
+        return self._info
+
+    @property
+    def is_generator(self) -> bool:
+        """True if it yields its results: call it by `remote_gen`."""
+        return self._info.is_generator
+
+    @property
+    def object_id(self) -> str:
+        """Its id, `fu-…`, as long as its app runs.
+
+        Raises:
+            ExecutionError: The app is not running.
+        """
+        if self._object_id is None:
+            raise self._not_hydrated()
+        return self._object_id
+
+    def get_raw_f(self) -> Callable[P, OriginalReturnType]:
+        """The undecorated Python function."""
+        return self._info.raw_f
+
+    def __repr__(self) -> str:
+        return f"<Function {self._tag} of {self._info.module_name}>"
+
+    def __call__(self, *args: typing_extensions.Never, **kwargs: typing_extensions.Never) -> NoReturn:
+        """Refused: it would not be clear where it runs."""
+        remote = "remote_gen" if self._info.is_generator else "remote"
+        raise TypeError(
+            f"{self._tag} is a modal_lite Function and cannot be called directly. "
+            f"Use {self._tag}.{remote}(...) to run it in a container, or {self._tag}.local(...) to run it here."
+        )
+
+    # --- calling it --------------------------------------------------------------------------------------------------
+
+    @untranslated(arguments=True, result=True)
+    async def remote(self, *args: P.args, **kwargs: P.kwargs) -> ReturnType:
+        """Runs the function in a container and returns its result.
+
+        Raises:
+            ExecutionError: The app is not running.
+            InvalidError: It is a generator function: use `remote_gen`.
+            SerializationError: An argument, or the result, cannot be pickled.
+            RemoteError: The call was cancelled from elsewhere, or killed every container that tried it.
+            Exception: Whatever the function raised, with its remote traceback.
+
+        Cancelling it cancels the call: code that runs is interrupted, the container lives on.
+        """
+        function_id = await self._resolve()
+        if self._info.is_generator:
+            raise self._wrong_kind("remote", "remote_gen")
+        payload = dump_arguments(args, kwargs, self._tag)
+        result: ReturnType = result_of(await current_client().run(new_id("fc"), function_id, payload))
+        return result
+
+    @untranslated(arguments=True, result=True)
+    def remote_gen(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, None]:
+        """Runs a generator function in a container; its values stream as they are produced.
+
+        The container runs ahead of the consumer by at most about a thousand values. Values yielded before a failure are
+        delivered first. Leaving the iteration early interrupts the generator.
+
+        Raises:
+            InvalidError: It is no generator function: use `remote`.
+            Exception: As `remote`.
+        """
+        return Blocks(lambda: self._values(args, kwargs), f"{self._tag}.remote_gen()")
+
+    async def _values(self, args: Any, kwargs: Any) -> AsyncGenerator[list[Any], None]:
+        function_id = await self._resolve()
+        if not self._info.is_generator:
+            raise self._wrong_kind("remote_gen", "remote")
+        payload = dump_arguments(args, kwargs, self._tag)
+        client, call_id, consumed = current_client(), new_id("fc"), 0
+        try:
+            await client.start(call_id, function_id, CallKind.GENERATOR, payload)
+            finished = False
+            while not finished:
+                batch = await client.next_values(call_id, consumed)
+                finished = batch.finished
+                for block in batch.outputs:
+                    if block.failure is not None:
+                        raise failure_of(block)
+                    consumed += block.count
+                    yield values_of(block)
+        finally:
+            client.forget_call(call_id)
+
+    @untranslated(arguments=True, result=True)
+    def local(self, *args: P.args, **kwargs: P.kwargs) -> OriginalReturnType:
+        """Runs the function right here, in this process, as if it were not decorated.
+
+        No app has to run. An async function gives a coroutine, a generator function a generator. Variables of `env=` and
+        `secrets=` are not set.
+        """
+        return self._info.raw_f(*args, **kwargs)
+
+    @untranslated(arguments=True)
+    async def spawn(self, *args: P.args, **kwargs: P.kwargs) -> _FunctionCall[ReturnType]:
+        """Starts the function in a container and returns once the call is accepted.
+
+        Returns:
+            A `FunctionCall`, to wait for the result or to cancel it; None for a generator function, which runs, its values unread.
+
+        Raises:
+            ExecutionError: The app is not running.
+            SerializationError: An argument cannot be pickled.
+        """
+        function_id = await self._resolve()
+        payload = dump_arguments(args, kwargs, self._tag)
+        client, call_id = current_client(), new_id("fc")
+        if self._info.is_generator:
+            await client.start(call_id, function_id, CallKind.DETACHED, payload)
+            return None  # type: ignore[return-value]  # the seed's contract; typed as the call, which it nearly always is
+        await client.start(call_id, function_id, CallKind.SPAWNED, payload)
+        return _FunctionCall(call_id, client)
+
+    # --- calling it for many inputs ----------------------------------------------------------------------------------
+
+    @untranslated(arguments=True, result=True)
+    def map(
+        self,
+        *input_iterators: Any,
+        kwargs: Mapping[str, Any] = {},  # noqa: B006
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool = True,
+    ) -> AsyncGenerator[ReturnType, None]:
+        """Runs the function for every input, in parallel, and streams the results.
+
+        Nothing happens before the result is iterated. Then inputs are pulled as results are taken: at most about 1,000 of them are
+        under way at a time (fewer when they are large), so endless inputs work, and so does leaving the loop early, which cancels
+        what is in flight.
+
+        Args:
+            *input_iterators: One iterable, or async iterable, for each positional argument; the shortest one ends it. They are
+                iterated in the caller's thread.
+            kwargs: Keyword arguments of every call.
+            order_outputs: Results in the order of the inputs; False: as they come.
+            return_exceptions: Failures take their place among the results instead of ending the iteration.
+            wrap_returned_exceptions: Failures of the function come as `UserCodeException(exc)`, False: as they are.
+
+        Raises:
+            TypeError: There is no iterator, or one is not iterable.
+            InvalidError: The function is a generator function; or the blocking form is used inside an event loop.
+            Exception: The first failure, after the results before it, unless `return_exceptions`; inputs not yet started are
+                cancelled then. And whatever the input iterators raise.
+        """
+        source = InputSource(input_iterators, False, dict(kwargs), f"{self._tag}.map()")
+        return self._map(source, "map", order_outputs, return_exceptions, wrap_returned_exceptions)
+
+    @untranslated(arguments=True, result=True)
+    def starmap(
+        self,
+        input_iterator: Any,
+        kwargs: Mapping[str, Any] = {},  # noqa: B006
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool = True,
+    ) -> AsyncGenerator[ReturnType, None]:
+        """Like `map`, for an iterable of sequences of arguments: `f.starmap([(1, 2), (3, 4)])`.
+
+        Args:
+            input_iterator: Each element is spread over the positional arguments of one call.
+            kwargs: As in `map`.
+            order_outputs: As in `map`.
+            return_exceptions: As in `map`.
+            wrap_returned_exceptions: As in `map`.
+        """
+        source = InputSource((input_iterator,), True, dict(kwargs), f"{self._tag}.starmap()")
+        return self._map(source, "starmap", order_outputs, return_exceptions, wrap_returned_exceptions)
+
+    def _map(
+        self, source: InputSource, name: str, ordered: bool, return_exceptions: bool, wrap: bool
+    ) -> AsyncGenerator[Any, None]:
+        async def blocks() -> AsyncGenerator[list[Any], None]:
+            function_id = await self._resolve()
+            self._refuse_generator(name)
+            outputs = map_blocks(current_client(), function_id, self._tag, source, ordered, return_exceptions, wrap)
+            try:
+                async for block in outputs:
+                    yield block
+            finally:
+                await outputs.aclose()
+
+        return Blocks(blocks, f"{self._tag}.{name}()", blocking_refusal(name))
+
+    @refused_in_loops
+    @untranslated(arguments=True, result=True)
+    async def for_each(
+        self,
+        *input_iterators: Any,
+        kwargs: Mapping[str, Any] = {},  # noqa: B006
+        ignore_exceptions: bool = False,
+    ) -> None:
+        """Runs the function for every input and waits until all are done; results are dropped.
+
+        Args:
+            *input_iterators: As in `map`.
+            kwargs: As in `map`.
+            ignore_exceptions: Go on when inputs fail.
+
+        Raises:
+            Exception: The first failure to arrive, unless `ignore_exceptions`.
+        """
+        source = InputSource(input_iterators, False, dict(kwargs), f"{self._tag}.for_each()")
+        function_id = await self._resolve()
+        self._refuse_generator("for_each")
+        outputs = map_blocks(current_client(), function_id, self._tag, source, False, ignore_exceptions, True)
+        try:
+            async for _ in outputs:
+                pass
+        finally:
+            await outputs.aclose()
+
+    @refused_in_loops
+    @untranslated(arguments=True)
+    async def spawn_map(
+        self,
+        *input_iterators: Any,
+        kwargs: Mapping[str, Any] = {},  # noqa: B006
+    ) -> _FunctionCall[ReturnType]:
+        """Starts the function for every input and returns once all are accepted.
+
+        Args:
+            *input_iterators: As in `map`; pulled to their end.
+            kwargs: As in `map`.
+
+        Returns:
+            One call with many inputs: `call.num_inputs()`, `call.get(index=3)`, `call.iter()`.
+
+        Raises:
+            SerializationError: An input cannot be pickled; what was accepted before it is cancelled.
+        """
+        source = InputSource(input_iterators, False, dict(kwargs), f"{self._tag}.spawn_map()")
+        function_id = await self._resolve()
+        self._refuse_generator("spawn_map")
+        client, call_id = current_client(), new_id("fc")
+        try:
+            size = await client.open_map(call_id, function_id, CallKind.SPAWNED)
+            while not source.exhausted:
+                for chunk in await source.next_chunks(size):
+                    if chunk.failure is not None:
+                        raise unpack_exception(chunk.failure, EMPTY)
+                    batch = await client.exchange(
+                        call_id, chunk.start, chunk.count, source.encoding, chunk.payload, closed=False, wait=False
+                    )
+                    size = batch.chunk_size
+            await client.exchange(call_id, 0, 0, source.encoding, EMPTY, closed=True, wait=False)
+        except BaseException:
+            client.forget_call(call_id)
+            raise
+        finally:
+            await source.close()
+        return _FunctionCall(call_id, client)
+
+    # --- how it is run -----------------------------------------------------------------------------------------------
+
+    async def keep_warm(self, warm_pool_size: int) -> None:
+        """Keeps at least this many containers ready from now on, while the app runs.
+
+        Args:
+            warm_pool_size: Containers, at least 0.
+        """
+        await self.update_autoscaler(min_containers=warm_pool_size)
+
+    async def update_autoscaler(
+        self,
+        *,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+    ) -> None:
+        """Changes how many containers the running function has, at once; None leaves a value as it is.
+
+        Args:
+            min_containers: Containers kept even without inputs.
+            max_containers: Containers at most.
+            buffer_containers: Idle containers kept in addition while there are inputs.
+            scaledown_window: Seconds after which an idle container beyond the minimum ends.
+
+        Raises:
+            InvalidError: A value is out of range, or the minimum is over the maximum.
+            ExecutionError: The app is not running.
+        """
+        options = {
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+        }
+        parse_settings(FunctionSettings(), options)
+        function_id = await self._resolve()
+        await current_client().update_function(
+            function_id, min_containers, max_containers, buffer_containers, scaledown_window
+        )
+
+    async def get_current_stats(self) -> FunctionStats:
+        """How many inputs wait, how many containers there are.
+
+        Raises:
+            ExecutionError: The app is not running.
+        """
+        return await current_client().function_stats(await self._resolve())
+
+    def with_options(
+        self,
+        *,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        gpu: str | None = None,
+        retries: int | Retries | None = None,
+        timeout: float | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        env: Mapping[str, str | None] | None = None,
+        secrets: Sequence[Secret] | None = None,
+        volumes: Mapping[str, Any] | None = None,
+    ) -> "_Function[P, ReturnType, OriginalReturnType]":
+        """The same function with other options, in containers of its own. This handle stays as it is.
+
+        Args:
+            cpu: See `App.function`; so for all of them. None keeps what the function has.
+            memory: MiB.
+            gpu: Kind of GPU.
+            retries: Replaces the policy.
+            timeout: Seconds per attempt.
+            min_containers: Containers kept even without inputs.
+            max_containers: Containers at most.
+            buffer_containers: Idle containers kept in addition while there are inputs.
+            scaledown_window: Seconds after which an idle container ends.
+            env: Replaces the variables, those of secrets too.
+            secrets: Replaces the variables, those of `env` too.
+            volumes: Not supported by this backend.
+
+        Raises:
+            InvalidError: A value is of the wrong type or out of range.
+        """
+        warn_of_unhonoured({"cpu": cpu, "memory": memory, "gpu": gpu, "volumes": volumes})
+        options = {
+            "retries": retries,
+            "timeout": timeout,
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+        }
+        settings = parse_settings(self._settings, options)
+        replaced = env is not None or secrets is not None
+        variables = parse_env(env, secrets or ()) if replaced else self._env
+        return _Function(self._app, self._info, self._tag, settings, variables, self._base or self)
+
+    # --- hydration ---------------------------------------------------------------------------------------------------
+
+    async def _resolve(self) -> str:
+        """The id under which the function runs. Raises ExecutionError if it does not."""
+        if self._base is not None:
+            return await self._resolve_variant(self._base)
+        if self._object_id is not None:
+            return self._object_id
+        if not is_local():
+            self._object_id = await current_client().find_function(self._info.module_name, self._tag)
+        if self._object_id is None:
+            raise self._not_hydrated()
+        return self._object_id
+
+    async def _resolve_variant(self, base: "_Function[Any, Any, Any]") -> str:
+        base_id = await base._resolve()
+        if self._object_id is None or self._resolved_base != base_id:
+            object_id = new_id("fu")
+            await current_client().add_variant(object_id, base_id, self._settings, self._env)
+            self._object_id, self._resolved_base = object_id, base_id
+        return self._object_id
+
+    def _hydrate(self, object_id: str | None) -> None:
+        """The app runs, and this is the function's id; or it does not, and there is none."""
+        self._object_id = object_id
+
+    def _definition(self, app_id: str, app_name: str) -> FunctionDefinition:
+        """What the control plane has to know, now that all functions of the app have ids."""
+        info = self._info
+        return FunctionDefinition(
+            self.object_id,
+            app_id,
+            app_name,
+            self._tag,
+            info.module_name,
+            info.qualname,
+            info.file_path,
+            dumps_function(info.raw_f) if info.by_value else None,
+            info.is_generator,
+            self._settings,
+            self._env,
+        )
+
+    def _refuse_generator(self, name: str) -> None:
+        if self._info.is_generator:
+            raise InvalidError(
+                f"{self._tag} is a generator function and cannot be called with .{name}(...). "
+                "Use .remote_gen(...) for each input."
+            )
+
+    def _wrong_kind(self, used: str, right: str) -> InvalidError:
+        kind = "a generator function" if self._info.is_generator else "no generator function"
+        return InvalidError(f"{self._tag} is {kind} and cannot be called with .{used}(...). Use .{right}(...) instead.")
+
+    def _not_hydrated(self) -> ExecutionError:
+        app = self._app.name or "its app"
+        return ExecutionError(
+            f"The function {self._tag} has not been hydrated with what it needs to run, because {app} is not running. "
+            "Call it inside `with app.run():`, or start the program with `modal-lite run`."
+        )

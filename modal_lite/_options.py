@@ -1,0 +1,115 @@
+"""The options of `@app.function()`: checked where they are written, and turned into settings."""
+
+import math
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from modal_lite._core.context import is_local
+from modal_lite._core.settings import FunctionSettings
+from modal_lite.exception import InvalidError
+from modal_lite.retries import Retries
+from modal_lite.secret import Secret
+
+_OLD_NAMES = {
+    "keep_warm": "min_containers",
+    "concurrency_limit": "max_containers",
+    "container_idle_timeout": "scaledown_window",
+}
+_said: set[str] = set()
+
+
+def parse_settings(base: FunctionSettings, options: Mapping[str, Any]) -> FunctionSettings:
+    """The settings that the options ask for, on top of `base`; options that are None or absent leave it as it is.
+
+    Raises:
+        InvalidError: A value is of the wrong type or out of range, or two of them contradict each other.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for old, new in _OLD_NAMES.items():
+        if old in given:
+            if new in given:
+                raise InvalidError(f"{old}= is the former name of {new}=; give one of them.")
+            given[new] = given.pop(old)
+    changes: dict[str, Any] = {}
+    for name in ("min_containers", "buffer_containers"):
+        if name in given:
+            changes[name] = _count(name, given[name], 0)
+    if "max_containers" in given:
+        changes["max_containers"] = _count("max_containers", given["max_containers"], 1)
+    for name in ("scaledown_window", "startup_timeout", "timeout"):
+        if name in given:
+            changes[name] = _seconds(name, given[name])
+    if "retries" in given:
+        changes["retries"] = Retries.parse(given["retries"])
+    if "single_use_containers" in given:
+        changes["single_use"] = bool(given["single_use_containers"])
+    settings = msgspec.structs.replace(base, **changes)
+    maximum = settings.max_containers
+    if maximum is not None and settings.min_containers > maximum:
+        raise InvalidError(
+            f"min_containers={settings.min_containers} is over max_containers={maximum}; it can be at most that."
+        )
+    return settings
+
+
+def parse_env(env: Mapping[str, str | None] | None, secrets: Sequence[Secret]) -> dict[str, str]:
+    """The variables of `env=` and `secrets=`; `env` wins, a later secret over an earlier one.
+
+    Raises:
+        InvalidError: They are not what they should be.
+    """
+    variables: dict[str, str] = {}
+    for secret in secrets:
+        if not isinstance(secret, Secret):
+            raise InvalidError(f"secrets= takes a list of modal_lite.Secret, not {type(secret).__name__!r}.")
+        variables.update(secret.variables)
+    if env is not None:
+        if not isinstance(env, Mapping):
+            raise InvalidError(f"env= takes a dict of strings, not {type(env).__name__!r}.")
+        variables.update(Secret.from_dict(dict(env)).variables)
+    return variables
+
+
+def warn_of_unhonoured(options: Mapping[str, Any]) -> None:
+    """Says, once in a process for each option, what has no effect on this machine."""
+    if not is_local():
+        return
+    for name, value in options.items():
+        if value and name not in _said:
+            _said.add(name)
+            warnings.warn(
+                f"The option {name}= has no effect: containers are local processes, and this backend cannot honour it.",
+                UserWarning,
+                stacklevel=_user_stacklevel(),
+            )
+
+
+def _user_stacklevel() -> int:
+    """How far up the stack the user's own line is."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+        level += 1
+    return level
+
+
+def _is_ours(module_name: str) -> bool:
+    return module_name.partition(".")[0] in ("modal_lite", "synchronicity")
+
+
+def _count(name: str, value: Any, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidError(f"{name}={value!r}: must be an int of at least {least}.")
+    return value
+
+
+def _seconds(name: str, value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise InvalidError(f"{name}={value!r}: must be a positive number of seconds.")
+    return float(value)

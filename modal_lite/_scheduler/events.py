@@ -1,0 +1,123 @@
+"""What can happen, as the scheduler is told of it."""
+
+import msgspec
+
+from modal_lite._core.messages import FailureKind
+from modal_lite._core.settings import FunctionSettings
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened outside the scheduler."""
+
+
+class FunctionAdded(Event, frozen=True):
+    """A function may be called from now on."""
+
+    function_id: str
+    settings: FunctionSettings
+
+
+class FunctionChanged(Event, frozen=True):
+    """The function's settings are new; containers are started or ended to match."""
+
+    function_id: str
+    settings: FunctionSettings
+
+
+class FunctionRemoved(Event, frozen=True):
+    """The function's app ended: its calls are cancelled, its containers stopped."""
+
+    function_id: str
+
+
+class CallOpened(Event, frozen=True):
+    """A call with `count` inputs so far; more may be added unless it is closed."""
+
+    call_id: str
+    function_id: str
+    parent: tuple[str, int] | None
+    """Call and index of the input that made this call."""
+    count: int
+    closed: bool
+
+
+class InputsAdded(Event, frozen=True):
+    """A chunk of inputs [start, start + count) arrived for an open call."""
+
+    call_id: str
+    start: int
+    count: int
+
+
+class InputsClosed(Event, frozen=True):
+    """The call gets no more inputs."""
+
+    call_id: str
+
+
+class CallCancelled(Event, frozen=True):
+    """Somebody cancelled the call. Idempotent; finished inputs keep their outcome."""
+
+    call_id: str
+    terminate_containers: bool = False
+
+
+class CallForgotten(Event, frozen=True):
+    """Nobody will ask for this call again. What is unfinished of it is cancelled."""
+
+    call_id: str
+
+
+class ContainerReady(Event, frozen=True):
+    """The container has imported the function."""
+
+    container_id: str
+
+
+class ContainerGone(Event, frozen=True):
+    """The container's process or connection ended, expected or not."""
+
+    container_id: str
+    running: tuple[int, int] | None = None
+    """Lease and index of the input that it was running, if any."""
+    start_error: bool = False
+    """It ended because the user's module failed to import: trying again would end the same way."""
+
+
+class OutputsReported(Event, frozen=True):
+    """Inputs [start, start + count) of the lease returned values."""
+
+    container_id: str
+    lease_id: int
+    start: int
+    count: int
+    elapsed: float
+
+
+class FailureReported(Event, frozen=True):
+    """An input of the lease failed."""
+
+    container_id: str
+    lease_id: int
+    index: int
+    elapsed: float
+    kind: FailureKind
+
+
+class InputsReturned(Event, frozen=True):
+    """The container gave back [start, stop) of the lease, not started."""
+
+    container_id: str
+    lease_id: int
+    start: int
+
+
+class ContainerWaiting(Event, frozen=True):
+    """The container's input began, or ended, waiting for a call of its own."""
+
+    container_id: str
+    waiting: bool
+
+
+class TimePassed(Event, frozen=True):
+    """The time given by `next_deadline` has come."""

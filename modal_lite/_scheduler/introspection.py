@@ -1,0 +1,64 @@
+"""What can be asked of the scheduler: statistics of a function, the graph of a call."""
+
+from collections.abc import Callable
+
+from modal_lite._core.ids import input_id
+from modal_lite._scheduler.records import Call, ContainerState, Function
+from modal_lite._scheduler.state import Scheduler
+from modal_lite.call_graph import InputInfo, InputStatus
+from modal_lite.types import FunctionStats
+
+MAX_GRAPH_INPUTS = 10_000
+"""Inputs in one call graph; more are left out."""
+
+
+def function_stats(function: Function) -> FunctionStats:
+    """Backlog (inputs waiting for a container), containers alive, and inputs in containers' hands."""
+    live = sum(1 for c in function.containers.values() if c.state is not ContainerState.STOPPING)
+    return FunctionStats(function.backlog, live, function.running)
+
+
+def call_graph(scheduler: Scheduler, call_id: str, describe: Callable[[str], tuple[str, str]]) -> list[InputInfo]:
+    """The call's inputs with those of the calls they made below them, oldest first.
+
+    Args:
+        scheduler: where the call is known.
+        call_id: the root.
+        describe: function id -> (function name, module name).
+    """
+    budget = [MAX_GRAPH_INPUTS]
+    return _inputs(scheduler, scheduler.calls[call_id], describe, budget)
+
+
+def _inputs(
+    scheduler: Scheduler, call: Call, describe: Callable[[str], tuple[str, str]], budget: list[int]
+) -> list[InputInfo]:
+    name, module = describe(call.function.function_id)
+    children: dict[int, list[Call]] = {}
+    for child_id in call.children:
+        child = scheduler.calls.get(child_id)
+        if child is not None and child.parent is not None:
+            children.setdefault(child.parent[1], []).append(child)
+    nodes = []
+    for index, (status, container_id) in sorted(_statuses(call, budget).items()):
+        below = [node for child in children.get(index, []) for node in _inputs(scheduler, child, describe, budget)]
+        nodes.append(InputInfo(input_id(call.call_id, index), call.call_id, container_id, status, name, module, below))
+    return nodes
+
+
+def _statuses(call: Call, budget: list[int]) -> dict[int, tuple[InputStatus, str]]:
+    found: dict[int, tuple[InputStatus, str]] = {}
+
+    def put(start: int, stop: int, status: InputStatus, container_id: str) -> None:
+        stop = min(stop, start + budget[0])
+        budget[0] -= max(0, stop - start)
+        for index in range(start, stop):
+            found[index] = (status, container_id)
+
+    for outcome in call.outcomes:
+        put(outcome.start, outcome.start + outcome.count, outcome.status, outcome.container_id)
+    for lease in call.leases.values():
+        put(lease.reported, lease.stop, InputStatus.PENDING, lease.container.container_id)
+    for waiting in call.pending:
+        put(waiting.start, waiting.stop, InputStatus.PENDING, "")
+    return found

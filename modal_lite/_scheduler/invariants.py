@@ -1,0 +1,60 @@
+"""What holds between any two events. `validate` is called after every test and every step of the simulation."""
+
+from modal_lite._scheduler.records import Call, Container, ContainerState, Function
+from modal_lite._scheduler.state import Scheduler
+
+
+def validate(scheduler: Scheduler) -> None:
+    """Raises AssertionError, with the record that is wrong, if the scheduler's state contradicts itself."""
+    for call in scheduler.calls.values():
+        _validate_call(scheduler, call)
+    for container in scheduler.containers.values():
+        _validate_container(scheduler, container)
+    for function in scheduler.functions.values():
+        _validate_function(scheduler, function)
+    active = sum(1 for c in scheduler.containers.values() if c.active)
+    assert active == scheduler.total_active, f"{active} active containers, {scheduler.total_active} counted"
+
+
+def _validate_call(scheduler: Scheduler, call: Call) -> None:
+    pending = sum(r.stop - r.start for r in call.pending)
+    leased = sum(lease.outstanding for lease in call.leases.values())
+    assert pending == call.waiting, call
+    assert leased == call.leased, call
+    assert call.added == call.waiting + call.delayed + call.leased + call.done, call
+    assert call.finished == (call.closed and call.done == call.added), call
+    assert not (call.pending and not call.queued), f"{call} waits but stands in no line"
+    for lease in call.leases.values():
+        assert lease in lease.container.leases, f"{lease} is nobody's"
+    seen: set[int] = set()
+    for start, stop in [(r.start, r.stop) for r in call.pending] + [
+        (lease.reported, lease.stop) for lease in call.leases.values()
+    ]:
+        assert start < stop, call
+        indices = set(range(start, stop))
+        assert not indices & seen, f"inputs {indices & seen} of {call} are in two places"
+        seen |= indices
+
+
+def _validate_container(scheduler: Scheduler, container: Container) -> None:
+    assert container.function.containers.get(container.container_id) is container, container
+    assert container.state is not ContainerState.STARTING or not container.leases, container
+    assert len(container.leases) <= 2, container
+    busy = container.state is ContainerState.STARTING or (bool(container.leases) and not container.waiting)
+    assert container.active == busy, container
+    for lease in container.leases:
+        assert lease.outstanding > 0, f"{container} keeps an empty lease"
+
+
+def _validate_function(scheduler: Scheduler, function: Function) -> None:
+    calls = [call for call in scheduler.calls.values() if call.function is function]
+    assert function.backlog == sum(call.waiting for call in calls), function.function_id
+    assert function.running == sum(
+        lease.outstanding for c in function.containers.values() for lease in c.leases
+    ), function.function_id
+    assert function.active == sum(1 for c in function.containers.values() if c.active), function.function_id
+    maximum = function.settings.max_containers
+    ready = [c for c in function.containers.values() if c.state is not ContainerState.STOPPING and c.leases]
+    assert maximum is None or len(ready) <= max(maximum, function.settings.min_containers) or any(
+        lease.recalled for c in ready for lease in c.leases
+    ), f"{function.function_id}: more containers at work than max_containers={maximum}"

@@ -1,0 +1,101 @@
+"""How much to lease at a time, and who may start a container: the rules with numbers in them.
+
+Leases. A lease aims at LEASE_SECONDS of work by the function's measured duration: tiny inputs travel by the hundred,
+slow ones alone. Nothing is known before the first report, so the first leases are of one input; from then on a lease
+may be GROWTH times as long as the longest before it. A call of at most SMALL_CALL inputs is never batched: what a lost
+container has finished but not reported must run again, and with so few inputs batching saves nothing worth that.
+
+Containers. A container counts against the cores ("slots") while it starts or runs an input that does not itself wait for
+a call. A function with work may always have one such container, so nobody starves and nested calls cannot deadlock.
+More than that it gets while slots are free; when they are not, each function with work is held to an equal share, so
+that a long map makes room for others as its leases end. An explicit `max_containers` is taken at its word: up to that
+many, whatever the number of cores.
+"""
+
+from modal_lite._scheduler.records import Call, Container, ContainerState, Function
+
+LEASE_SECONDS = 0.004
+GROWTH = 8
+MAX_LEASE = 1024
+SMALL_CALL = 64
+PREFETCH_BELOW = 0.006
+"""Functions faster than this (seconds) get a second lease while the first runs; a recall takes it back if need be."""
+SLOW_SECONDS = 0.01
+"""A lease without a report for this long has what is unstarted in it recalled."""
+INTERRUPT_GRACE = 5.0
+"""Seconds that an interrupted input may take to end before its container is killed."""
+MAX_LOSSES = 8
+"""Lost containers that one input may cost before it fails."""
+MAX_START_FAILURES = 3
+"""Containers in a row that may die at start before the waiting inputs fail."""
+START_BACKOFF = 1.0
+"""Seconds before a warm container is started again after one died at start; doubles up to MAX_START_BACKOFF."""
+MAX_START_BACKOFF = 60.0
+
+_RISE, _FALL = 0.25, 0.5
+"""Weight of a new measurement that is slower, or faster, than the average: the first calls of a function are its slowest."""
+
+
+def lease_size(function: Function, call: Call, available: int) -> int:
+    """How many of the `available` inputs of the call's next range to lease at once."""
+    duration = function.duration
+    if duration is None or call.added <= SMALL_CALL or function.settings.single_use or available == 1:
+        return 1
+    by_time = int(LEASE_SECONDS / duration) if duration > 0 else MAX_LEASE
+    share = -(-function.backlog // (2 * max(1, len(function.containers))))
+    return max(1, min(available, by_time, share, function.lease_size * GROWTH, MAX_LEASE))
+
+
+def chunk_size(function: Function) -> int:
+    """How many inputs a client should send together: what one lease would take if there were plenty."""
+    duration = function.duration
+    if duration is None:
+        return 16
+    by_time = int(LEASE_SECONDS / duration) if duration > 0 else MAX_LEASE
+    return max(1, min(by_time, function.lease_size * GROWTH, MAX_LEASE))
+
+
+def learn(function: Function, count: int, elapsed: float) -> None:
+    """Takes a measurement of `count` inputs into the function's average."""
+    sample = elapsed / count
+    average = function.duration
+    if average is None:
+        function.duration = sample
+    else:
+        function.duration = average + (_FALL if sample < average else _RISE) * (sample - average)
+
+
+def may_hold_more(function: Function, container: Container) -> bool:
+    """True if the container, ready and given its leases, should get another lease."""
+    if container.state is not ContainerState.READY or container.waiting:
+        return False
+    held = container.leases
+    if not held:
+        return not (function.settings.single_use and container.used)
+    if len(held) > 1 or function.settings.single_use:
+        return False
+    head = held[0]
+    if head.recalled or head.interrupted is not None:
+        return False
+    return function.duration is not None and function.duration < PREFETCH_BELOW
+
+
+def may_activate(function: Function, total_active: int, slots: int, demanding: int) -> bool:
+    """True if one more container of the function may start, or begin to run inputs, now."""
+    if function.active == 0:
+        return True
+    settings = function.settings
+    if settings.max_containers is not None or settings.min_containers > function.active:
+        return True
+    return total_active < slots or function.active < max(1, slots // max(1, demanding))
+
+
+def wanted_containers(function: Function) -> int:
+    """How many containers would be busy or warm if nothing held them back but `max_containers`."""
+    settings = function.settings
+    busy = sum(1 for c in function.containers.values() if c.leases and c.state is ContainerState.READY)
+    wanted = busy + function.backlog
+    if wanted:
+        wanted += settings.buffer_containers
+    wanted = max(wanted, settings.min_containers)
+    return wanted if settings.max_containers is None else min(wanted, settings.max_containers)

@@ -1,0 +1,163 @@
+"""The scheduler's memory: functions, calls, ranges of inputs, leases, containers."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+from modal_lite._core.settings import FunctionSettings
+from modal_lite.call_graph import InputStatus
+
+
+class ContainerState(Enum):
+    """The life of a container."""
+
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+
+
+CONTAINER_TRANSITIONS: dict[ContainerState, frozenset[ContainerState]] = {
+    ContainerState.STARTING: frozenset({ContainerState.READY, ContainerState.STOPPING}),
+    ContainerState.READY: frozenset({ContainerState.STOPPING}),
+    ContainerState.STOPPING: frozenset(),
+}
+"""Which state may follow which. From each of them a container may also be gone, and is then no longer recorded."""
+
+
+class IllegalTransition(Exception):
+    """An event that the state machine has no transition for; its text tells the record's story."""
+
+
+@dataclass(slots=True)
+class InputRange:
+    """Inputs [start, stop) that wait for a container; of one chunk, with the same past."""
+
+    start: int
+    stop: int
+    chunk: int
+    """Index of the first input of the chunk that they arrived in."""
+    attempt: int = 0
+    """Retries used up, out of the function's `retries`."""
+    losses: int = 0
+    """Containers lost while they ran this input; then the range is one input."""
+
+
+@dataclass(slots=True)
+class Lease:
+    """Inputs [start, stop) of a call in a container's hands. Reports come in index order; `reported` is the next one."""
+
+    lease_id: int
+    call: "Call"
+    container: "Container"
+    start: int
+    stop: int
+    chunk: int
+    attempt: int
+    losses: int
+    reported: int
+    since: float
+    """When the input `reported` can have begun at the earliest: the last report, or the lease's arrival at the head."""
+    recalled: bool = False
+    interrupted: float | None = None
+    """When its running input was asked to stop."""
+    timed_out: bool = False
+
+    @property
+    def outstanding(self) -> int:
+        """Inputs that are neither reported nor given back."""
+        return self.stop - self.reported
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Inputs [start, start + count) that ended alike, for the call graph."""
+
+    start: int
+    count: int
+    status: InputStatus
+    container_id: str
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A function call: what waits, what is leased, what is done."""
+
+    call_id: str
+    function: "Function"
+    parent: tuple[str, int] | None
+    pending: deque[InputRange] = field(default_factory=deque)
+    added: int = 0
+    waiting: int = 0
+    """Inputs in `pending`."""
+    delayed: int = 0
+    """Inputs that wait for the time of their retry."""
+    leased: int = 0
+    done: int = 0
+    closed: bool = False
+    finished: bool = False
+    cancelled: bool = False
+    forgotten: bool = False
+    queued: bool = False
+    """True while it stands in its function's line of calls with pending inputs."""
+    leases: dict[int, Lease] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
+    children: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Container:
+    """A container and the leases it holds, oldest first."""
+
+    container_id: str
+    function: "Function"
+    since: float
+    """When it was started, became idle or was told to stop, whichever came last."""
+    state: ContainerState = ContainerState.STARTING
+    leases: deque[Lease] = field(default_factory=deque)
+    waiting: bool = False
+    """Its input waits for a call of its own, so it uses no core."""
+    used: bool = False
+    active: bool = False
+    """It counts against the cores: starting, or running an input that does not wait."""
+    check_at: float | None = None
+    """The time of its earliest entry in the scheduler's timetable."""
+
+    def become(self, state: ContainerState) -> None:
+        """Moves to another state. Raises IllegalTransition where the table has no such step."""
+        if state not in CONTAINER_TRANSITIONS[self.state]:
+            raise IllegalTransition(f"{self.container_id} cannot go from {self.state.value} to {state.value}: {self}")
+        self.state = state
+
+    @property
+    def idle(self) -> bool:
+        """Ready, and nothing to do."""
+        return self.state is ContainerState.READY and not self.leases
+
+    def __repr__(self) -> str:
+        leases = [f"#{lease.lease_id} {lease.call.call_id}[{lease.reported}:{lease.stop}]" for lease in self.leases]
+        return f"<container {self.container_id} {self.state.value} waiting={self.waiting} leases={leases}>"
+
+
+@dataclass(slots=True, eq=False)
+class Function:
+    """A function: its line of calls, its containers and what has been measured of it."""
+
+    function_id: str
+    settings: FunctionSettings
+    line: deque[Call] = field(default_factory=deque)
+    """Calls with pending inputs; each lease is taken from the first, which then goes to the end."""
+    backlog: int = 0
+    """Inputs that wait for a container; delayed retries do not count."""
+    running: int = 0
+    """Inputs leased."""
+    active: int = 0
+    """Containers that count against the cores."""
+    containers: dict[str, Container] = field(default_factory=dict)
+    duration: float | None = None
+    """Seconds per input, a moving average; None before the first report."""
+    lease_size: int = 1
+    """The largest lease so far, which bounds the next one."""
+    start_failures: int = 0
+    """Containers in a row that died before they were ready."""
+    no_start_before: float = 0.0
+    removed: bool = False

@@ -1,0 +1,84 @@
+"""What the control plane holds of a call: the chunks still needed, the outputs not yet taken, who waits for them."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from modal_lite._core.messages import Encoding
+from modal_lite._core.payload import Payload
+from modal_lite._core.requests import CallKind, Output
+
+
+@dataclass(slots=True)
+class Chunk:
+    """The pickled arguments of some inputs; dropped when the last of them is done."""
+
+    encoding: Encoding
+    payload: Payload
+    outstanding: int
+
+
+class CallState:
+    """One call's payloads. Its bookkeeping (what runs, what waits) is the scheduler's.
+
+    SPAWNED calls keep their outputs; the others hand each out once.
+    """
+
+    __slots__ = ("call_id", "chunks", "consumed", "finished", "function_id", "kept", "kind", "ready", "received", "waiters")
+
+    def __init__(self, call_id: str, function_id: str, kind: CallKind) -> None:
+        self.call_id = call_id
+        self.function_id = function_id
+        self.kind = kind
+        self.chunks: dict[int, Chunk] = {}
+        self.ready: deque[Output] = deque()
+        self.kept: dict[int, Output] = {}
+        self.finished = False
+        self.received = 0
+        """Values that the generator has sent."""
+        self.consumed = 0
+        """Values that its consumer has taken."""
+        self.waiters: list[asyncio.Future[None]] = []
+
+    def settle(self, chunk_start: int, count: int) -> None:
+        """`count` inputs of the chunk need their arguments no more."""
+        chunk = self.chunks[chunk_start]
+        chunk.outstanding -= count
+        if chunk.outstanding == 0:
+            del self.chunks[chunk_start]
+
+    def deliver(self, output: Output) -> None:
+        """Takes an output in and wakes who waits."""
+        if self.kind is CallKind.SPAWNED:
+            for index in range(output.start, output.start + output.count):
+                self.kept[index] = output
+        elif self.kind is not CallKind.DETACHED:
+            self.ready.append(output)
+        self._wake()
+
+    def finish(self) -> None:
+        """No more outputs will come."""
+        self.finished = True
+        self._wake()
+
+    def take(self) -> list[Output]:
+        """The outputs that are there, for the one consumer."""
+        outputs = list(self.ready)
+        self.ready.clear()
+        return outputs
+
+    async def changed(self) -> None:
+        """Returns after the next delivery, or the end. Cancelling it leaves nothing behind."""
+        waiter = asyncio.get_running_loop().create_future()
+        self.waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self.waiters:
+                self.waiters.remove(waiter)
+
+    def _wake(self) -> None:
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,132 @@
+"""The control plane's side of one container: its channels, its process, its output."""
+
+import asyncio
+import signal as signals
+from collections.abc import Callable
+from typing import Any
+
+from modal_lite._core.interfaces import PlacedContainer
+from modal_lite._core.messages import ContainerControl, FromContainer
+from modal_lite._core.requests import FunctionDefinition
+from modal_lite._server.logs import OutputReader
+from modal_lite._transport.channel import Channel
+
+EXIT_WAIT = 0.25
+"""Seconds between a container's connection and its process ending, or the reverse, before it counts as gone."""
+
+
+class ContainerLink:
+    """A container from its start until its process and its connection are gone.
+
+    `on_message(link, message, body)` is called for each message, `on_gone(link)` exactly once.
+    """
+
+    def __init__(
+        self,
+        placed: PlacedContainer,
+        definition: FunctionDefinition,
+        on_message: Callable[["ContainerLink", Any, memoryview], None],
+        on_gone: Callable[["ContainerLink"], None],
+        on_line: Callable[["ContainerLink", str, str], None],
+    ) -> None:
+        self.container_id = placed.container_id
+        self.definition = definition
+        self.placed = placed
+        self.ready = False
+        self.stopping = False
+        self.start_error = False
+        self.broken: str | None = None
+        """Why its connection was given up, if it was."""
+        self.status: int | None = None
+        self.reason = ""
+        self.generators: dict[int, str] = {}
+        """Leases of generator calls that it holds, with the calls."""
+        self._exited = False
+        self._closed = False
+        self._gone = False
+        self._on_gone = on_gone
+        self._timer: asyncio.TimerHandle | None = None
+        self.data = Channel(
+            placed.data, FromContainer, lambda message, body: on_message(self, message, body), self._data_closed
+        )
+        self.control = Channel(placed.control, ContainerControl, _unexpected, lambda error: None)
+        self.stdout = OutputReader(placed.stdout, lambda line: on_line(self, "stdout", line))
+        self.stderr = OutputReader(placed.stderr, lambda line: on_line(self, "stderr", line))
+
+    def exited(self, status: int | None, reason: str) -> None:
+        """The placer says that the process ended."""
+        self.status, self.reason, self._exited = status, reason, True
+        self._maybe_gone()
+
+    def fail(self, why: str) -> None:
+        """Gives the connection up: what came over it made no sense."""
+        self.broken = why
+        self.data.close()
+        self._data_closed(None)
+
+    def describe_end(self) -> str:
+        """How it ended, for people: `was killed by SIGKILL`, `exited with status 3`, …"""
+        if self.broken:
+            return f"broke the protocol ({self.broken})"
+        if self.status is None:
+            return self.reason or "lost its connection"
+        if self.status < 0:
+            try:
+                return f"was killed by {signals.Signals(-self.status).name}"
+            except ValueError:
+                return f"was killed by signal {-self.status}"
+        return f"exited with status {self.status}"
+
+    def describe_loss(self) -> str:
+        """For the caller of an input that ran here last, after as many attempts as there are."""
+        return self._with_stderr(
+            f"The container {self.container_id} of {self.definition.tag} {self.describe_end()} while it ran this input, "
+            "and so did others before it."
+        )
+
+    def describe_failed_start(self) -> str:
+        """For the callers whose inputs wait for a container that cannot start."""
+        return self._with_stderr(
+            f"Containers of {self.definition.tag} die before they are ready: the last one {self.describe_end()}."
+        )
+
+    def _with_stderr(self, text: str) -> str:
+        self.stderr.drain()
+        lines = "".join(f"\n    {line}" for line in self.stderr.tail)
+        return f"{text} Its last lines of stderr:{lines}" if lines else text
+
+    def close(self) -> None:
+        """Frees everything this process holds of the container."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._gone = True
+        self.data.close()
+        self.control.close()
+        self.stdout.close()
+        self.stderr.close()
+        self.placed.close()
+
+    def _data_closed(self, error: Exception | None) -> None:
+        if error is not None:
+            self.broken = str(error)
+        self._closed = True
+        self._maybe_gone()
+
+    def _maybe_gone(self) -> None:
+        # Both ends are waited for, briefly: results may still be in the socket when the process has ended, and the
+        # exit status may be on its way when the socket has.
+        if self._gone:
+            return
+        if self._closed and self._exited:
+            self._report_gone()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(EXIT_WAIT, self._report_gone)
+
+    def _report_gone(self) -> None:
+        if not self._gone:
+            self._gone = True
+            self._on_gone(self)
+
+
+def _unexpected(message: Any, body: memoryview) -> None:
+    raise AssertionError(f"containers send nothing on the control channel, got {message}")

@@ -1,0 +1,379 @@
+"""The shell around the scheduler: turns messages into events and carries commands out."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from modal_lite._core.ids import new_id
+from modal_lite._core.interfaces import Connection, Placer
+from modal_lite._core.messages import (
+    ANY_INPUT,
+    CancelInput,
+    ContainerSpec,
+    Failure,
+    FailureKind,
+    FromContainer,
+    GeneratorCredit,
+    GeneratorDone,
+    InputFailed,
+    Lease,
+    MainModule,
+    Outputs,
+    Ready,
+    Recall,
+    Returned,
+    StartFailed,
+    Stop,
+    Yielded,
+)
+from modal_lite._core.payload import Payload, payload_of
+from modal_lite._core.requests import CallKind, FunctionDefinition, Output
+from modal_lite._scheduler import Scheduler, commands, events
+from modal_lite._scheduler.records import IllegalTransition
+from modal_lite._server.calls import CallState, Chunk
+from modal_lite._server.containers import ContainerLink
+from modal_lite._server.sessions import ClientSession
+
+logger = logging.getLogger("modal_lite.plane")
+
+STOP_GRACE = 1.0
+"""Seconds a container may take to end when it is asked to."""
+
+OnLine = Callable[[FunctionDefinition, str, str, str], None]
+"""(function, container id, "stdout" or "stderr", line)"""
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """What every container shares with the program that started it."""
+
+    main: MainModule | None
+    sys_path: list[str]
+    cwd: str
+
+
+class ControlPlane:
+    """Functions, calls and containers of the running apps. Lives on one event loop.
+
+    Args:
+        make_placer: given a callback for ended containers, makes what starts them.
+        environment: read anew for each container.
+        service: answers the calls of user code in the containers.
+        on_line: gets every line that a container writes.
+    """
+
+    def __init__(
+        self,
+        make_placer: Callable[[Callable[[str, int | None, str], None]], Placer],
+        environment: Callable[[], Environment],
+        service: Connection,
+        on_line: OnLine,
+    ) -> None:
+        self.scheduler = Scheduler(_cores(), lambda: new_id("ta"))
+        self.functions: dict[str, FunctionDefinition] = {}
+        self.calls: dict[str, CallState] = {}
+        self.links: dict[str, ContainerLink] = {}
+        self.sessions: dict[str, ClientSession] = {}
+        self._start_failures: dict[str, Output] = {}
+        self._placer = make_placer(self._container_exited)
+        self._environment = environment
+        self._service = service
+        self._on_line = on_line
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._emptied: asyncio.Event = asyncio.Event()
+        self._report = Output(0, 0)
+        self._carriers: dict[type[commands.Command], Callable[..., None]] = {
+            commands.StartContainer: self._start_container,
+            commands.StopContainer: self._stop_container,
+            commands.KillContainer: self._kill_container,
+            commands.SendLease: self._send_lease,
+            commands.RecallLease: lambda c: self.links[c.container_id].control.send(Recall(c.lease_id)),
+            commands.InterruptLease: lambda c: self.links[c.container_id].control.send(
+                CancelInput(c.lease_id, ANY_INPUT, c.timed_out)
+            ),
+            commands.AcceptOutputs: self._accept_outputs,
+            commands.AcceptFailure: self._accept_failure,
+            commands.FailInputs: self._fail_inputs,
+            commands.FinishCall: self._finish_call,
+        }
+
+    async def open(self) -> None:
+        """Gets ready to start containers."""
+        await self._placer.open()
+
+    async def close(self) -> None:
+        """Ends every container and all that was started with them."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self._placer.close(STOP_GRACE)
+        for link in list(self.links.values()):
+            link.close()
+        self.links.clear()
+        for session in list(self.sessions.values()):
+            session.close()
+        self.sessions.clear()
+
+    def happened(self, event: events.Event) -> None:
+        """Tells the scheduler and carries out what it wants."""
+        now = time.monotonic()
+        carriers = self._carriers
+        for command in self.scheduler.handle(event, now):
+            carriers[type(command)](command)
+        due = self.scheduler.next_deadline()
+        if due is not None and (self._timer is None or due < self._timer.when() - 1e-4):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        self.happened(events.TimePassed())
+
+    async def remove_functions(self, function_ids: list[str]) -> None:
+        """Ends the functions; returns when none of their containers is left."""
+        for function_id in function_ids:
+            if function_id in self.functions:
+                self.happened(events.FunctionRemoved(function_id))
+        removed = set(function_ids)
+        try:
+            async with asyncio.timeout(STOP_GRACE + 1.0):
+                while any(link.definition.function_id in removed for link in self.links.values()):
+                    self._emptied.clear()
+                    await self._emptied.wait()
+        except TimeoutError:
+            for link in self.links.values():
+                if link.definition.function_id in removed:
+                    self._placer.kill(link.container_id)
+        for call_id in [c.call_id for c in self.calls.values() if c.function_id in removed]:
+            del self.calls[call_id]
+        for function_id in function_ids:
+            self.functions.pop(function_id, None)
+            self._start_failures.pop(function_id, None)
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    def _start_container(self, command: commands.StartContainer) -> None:
+        definition = self.functions[command.function_id]
+        environment = self._environment()
+        spec = ContainerSpec(
+            command.container_id,
+            definition.app_id,
+            definition.app_name,
+            definition.function_id,
+            definition.tag,
+            definition.module_name,
+            definition.qualname,
+            definition.file_path,
+            definition.serialized,
+            definition.is_generator,
+            environment.main,
+            environment.sys_path,
+            environment.cwd,
+            {
+                **definition.env,
+                "MODAL_TASK_ID": command.container_id,
+                "MODAL_IS_REMOTE": "1",
+                "MODAL_ENVIRONMENT": os.environ.get("MODAL_ENVIRONMENT", "main"),
+            },
+        )
+        placed = self._placer.start(spec)
+        link = ContainerLink(placed, definition, self._container_said, self._container_gone, self._container_wrote)
+        self.links[command.container_id] = link
+        self.sessions[command.container_id] = ClientSession(placed, self._service, self._waiting_of(command.container_id))
+
+    def _waiting_of(self, container_id: str) -> Callable[[bool], None]:
+        def tell(waiting: bool) -> None:
+            if container_id in self.scheduler.containers:
+                self.happened(events.ContainerWaiting(container_id, waiting))
+
+        return tell
+
+    def _stop_container(self, command: commands.StopContainer) -> None:
+        link = self.links.get(command.container_id)
+        if link is not None:
+            link.stopping = True
+            link.control.send(Stop(STOP_GRACE))
+
+    def _kill_container(self, command: commands.KillContainer) -> None:
+        logger.info("killing container %s: %s", command.container_id, command.reason)
+        self._placer.kill(command.container_id)
+
+    def _send_lease(self, command: commands.SendLease) -> None:
+        call = self.calls[command.call_id]
+        link = self.links[command.container_id]
+        chunk = call.chunks[command.chunk]
+        if call.kind in (CallKind.GENERATOR, CallKind.DETACHED):
+            if call.received:
+                self._loop.call_soon(self._generator_lost, call)
+            link.generators[command.lease_id] = call.call_id
+        link.data.send(
+            Lease(
+                command.lease_id,
+                command.call_id,
+                command.chunk,
+                command.start,
+                command.stop,
+                chunk.encoding,
+                chunk.payload.sizes,
+            ),
+            chunk.payload,
+        )
+
+    def _generator_lost(self, call: CallState) -> None:
+        """A generator that has already delivered values cannot be run again: its consumer would see them twice."""
+        message = f"the container died after the generator had delivered {call.received} values; it cannot be resumed"
+        call.deliver(Output(0, 1, Failure(FailureKind.LOST, message)))
+        call.finish()
+        if call.call_id in self.scheduler.calls:
+            self.happened(events.CallForgotten(call.call_id))
+
+    def _accept_outputs(self, command: commands.AcceptOutputs) -> None:
+        call = self.calls[command.call_id]
+        call.settle(command.chunk, command.count)
+        if call.kind is not CallKind.GENERATOR:
+            call.deliver(self._report)
+
+    def _accept_failure(self, command: commands.AcceptFailure) -> None:
+        call = self.calls[command.call_id]
+        call.settle(command.chunk, 1)
+        call.deliver(self._report)
+
+    def _fail_inputs(self, command: commands.FailInputs) -> None:
+        call = self.calls.get(command.call_id)
+        if call is None:
+            return
+        call.settle(command.chunk, command.count)
+        call.deliver(self._failed_output(call, command))
+
+    def _failed_output(self, call: CallState, command: commands.FailInputs) -> Output:
+        definition = self.functions[call.function_id]
+        kind = command.kind
+        if kind is FailureKind.CANCELLED:
+            message = f"The call {call.call_id} of {definition.tag} was cancelled."
+        elif kind is FailureKind.TIMEOUT:
+            seconds = definition.settings.timeout
+            message = f"{definition.tag} did not end within its timeout of {seconds:g} seconds, nor when interrupted."
+        elif kind is FailureKind.INIT and (known := self._start_failures.get(definition.function_id)) is not None:
+            return known._replace(start=command.start, count=command.count)
+        else:
+            kind = FailureKind.LOST
+            message = self.links[command.container_id].describe_loss()
+        return Output(command.start, command.count, Failure(kind, message))
+
+    def _finish_call(self, command: commands.FinishCall) -> None:
+        call = self.calls.get(command.call_id)
+        if call is not None:
+            call.finish()
+
+    # --- containers --------------------------------------------------------------------------------------------------
+
+    def _container_said(self, link: ContainerLink, message: FromContainer, body: memoryview) -> None:
+        try:
+            self._understand(link, message, body)
+        except IllegalTransition as error:
+            logger.error("container %s broke the protocol: %s", link.container_id, error)
+            link.fail(str(error))
+            self._placer.kill(link.container_id)
+
+    def _understand(self, link: ContainerLink, message: FromContainer, body: memoryview) -> None:
+        container_id = link.container_id
+        match message:
+            case Outputs():
+                payload = payload_of(message.sizes, body)
+                self._report = Output(message.start, message.count, None, payload)
+                self.happened(
+                    events.OutputsReported(container_id, message.lease_id, message.start, message.count, message.elapsed)
+                )
+            case InputFailed():
+                payload = payload_of(message.sizes, body)
+                self._report = Output(message.index, 1, message.failure, payload)
+                link.generators.pop(message.lease_id, None)
+                self.happened(
+                    events.FailureReported(
+                        container_id, message.lease_id, message.index, message.elapsed, message.failure.kind
+                    )
+                )
+            case Yielded():
+                self._yielded(link, message, payload_of(message.sizes, body))
+            case GeneratorDone():
+                link.generators.pop(message.lease_id, None)
+                self.happened(events.OutputsReported(container_id, message.lease_id, 0, 1, message.elapsed))
+            case Returned():
+                self.happened(events.InputsReturned(container_id, message.lease_id, message.start))
+            case Ready():
+                link.ready = True
+                self.happened(events.ContainerReady(container_id))
+            case StartFailed():
+                link.start_error = True
+                failed = Output(0, 0, message.failure, payload_of(message.sizes, body))
+                self._start_failures[link.definition.function_id] = failed
+
+    def _yielded(self, link: ContainerLink, message: Yielded, payload: Payload) -> None:
+        call = self.calls.get(link.generators.get(message.lease_id, ""))
+        if call is None:
+            return
+        start = call.received
+        call.received += message.count
+        if call.kind is CallKind.GENERATOR:
+            call.deliver(Output(start, message.count, None, payload))
+        else:
+            self.consumed(call, call.received)
+
+    def consumed(self, call: CallState, count: int) -> None:
+        """The consumer of a generator call has taken `count` values in all."""
+        call.consumed = count
+        for link in self.links.values():
+            for lease_id, call_id in link.generators.items():
+                if call_id == call.call_id:
+                    link.control.send(GeneratorCredit(lease_id, count))
+
+    def _container_wrote(self, link: ContainerLink, stream: str, line: str) -> None:
+        self._on_line(link.definition, link.container_id, stream, line)
+
+    def _container_exited(self, container_id: str, status: int | None, reason: str) -> None:
+        link = self.links.get(container_id)
+        if link is not None:
+            link.exited(status, reason)
+
+    def _container_gone(self, link: ContainerLink) -> None:
+        container_id = link.container_id
+        running = link.placed.running()
+        function_id = link.definition.function_id
+        if not link.stopping and not link.start_error:
+            logger.info("container %s of %s %s", container_id, link.definition.tag, link.describe_end())
+        if not link.ready and not link.stopping and not link.start_error:
+            self._start_failures[function_id] = Output(0, 0, Failure(FailureKind.LOST, link.describe_failed_start()))
+        self.sessions.pop(container_id).close()
+        self.happened(events.ContainerGone(container_id, running, link.start_error))
+        del self.links[container_id]
+        link.close()
+        self._emptied.set()
+
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    def open_call(self, call: CallState, parent: tuple[str, int] | None, chunk: Chunk | None) -> None:
+        """Accepts a call, with its only input if `chunk` is given."""
+        self.calls[call.call_id] = call
+        count = 0
+        if chunk is not None:
+            call.chunks[0] = chunk
+            count = chunk.outstanding
+        self.happened(events.CallOpened(call.call_id, call.function_id, parent, count, closed=chunk is not None))
+
+    def forget(self, call_id: str) -> None:
+        """Drops a call, and cancels what is unfinished of it. Nothing happens for a call that is not known."""
+        if call_id in self.scheduler.calls:
+            self.happened(events.CallForgotten(call_id))
+        self.calls.pop(call_id, None)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1

@@ -1,0 +1,272 @@
+"""Answers requests: the `Connection` of this process to a control plane of its own.
+
+The control plane, and with it every process that it started, exists from the first running app to the last.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from modal_lite._core.ids import parse_input_id
+from modal_lite._core.messages import Encoding
+from modal_lite._core.payload import EMPTY, Payload
+from modal_lite._core.requests import (
+    DONE,
+    AddVariant,
+    AnyRequest,
+    CallDescription,
+    CallGraphReply,
+    CallKind,
+    CancelCall,
+    CloseApp,
+    DescribeCall,
+    ExchangeChunk,
+    FindFunction,
+    ForgetCall,
+    FoundFunction,
+    FunctionDefinition,
+    GetCallGraph,
+    GetOutput,
+    GetStats,
+    NextValues,
+    OpenApp,
+    OpenMap,
+    OutputBatch,
+    Reply,
+    StartCall,
+    StatsReply,
+    UpdateFunction,
+)
+from modal_lite._scheduler import events, policy
+from modal_lite._scheduler.introspection import call_graph, function_stats
+from modal_lite._server.calls import CallState, Chunk
+from modal_lite._server.plane import ControlPlane
+from modal_lite.exception import ExecutionError, InvalidError, NotFoundError
+
+
+class Service:
+    """Implements `Connection` for a control plane in this process. Lives on one event loop.
+
+    Args:
+        make_plane: makes a control plane whose containers' own calls are answered by the service it is given.
+    """
+
+    def __init__(self, make_plane: Callable[["Service"], ControlPlane]) -> None:
+        self._make_plane = make_plane
+        self._plane: ControlPlane | None = None
+        self._apps: dict[str, list[str]] = {}
+        self._lifecycle = asyncio.Lock()
+        self._handlers: dict[type[AnyRequest], Callable[[Any, Payload], Awaitable[Reply | OutputBatch]]] = {
+            OpenApp: self._open_app,
+            CloseApp: self._close_app,
+            AddVariant: self._add_variant,
+            FindFunction: self._find_function,
+            UpdateFunction: self._update_function,
+            GetStats: self._get_stats,
+            StartCall: self._start_call,
+            OpenMap: self._open_map,
+            ExchangeChunk: self._exchange_chunk,
+            NextValues: self._next_values,
+            GetOutput: self._get_output,
+            DescribeCall: self._describe_call,
+            CancelCall: self._cancel_call,
+            ForgetCall: self._forget_call,
+            GetCallGraph: self._get_call_graph,
+        }
+
+    async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> Any:
+        """See `Connection.request`."""
+        return await self._handlers[type(request)](request, payload)
+
+    def notify(self, request: AnyRequest) -> None:
+        """See `Connection.notify`."""
+        plane = self._plane
+        if plane is None:
+            return
+        if isinstance(request, ForgetCall):
+            plane.forget(request.call_id)
+        elif isinstance(request, CancelCall) and request.call_id in plane.scheduler.calls:
+            plane.happened(events.CallCancelled(request.call_id, request.terminate_containers))
+
+    # --- apps and functions ------------------------------------------------------------------------------------------
+
+    async def _open_app(self, request: OpenApp, payload: Payload) -> Reply:
+        async with self._lifecycle:
+            if self._plane is None:
+                plane = self._make_plane(self)
+                await plane.open()
+                self._plane = plane
+            self._apps[request.app_id] = []
+            for definition in request.functions:
+                self._add(definition)
+        return DONE
+
+    async def _close_app(self, request: CloseApp, payload: Payload) -> Reply:
+        async with self._lifecycle:
+            function_ids = self._apps.pop(request.app_id, None)
+            if function_ids is None or self._plane is None:
+                return DONE
+            try:
+                await self._plane.remove_functions(function_ids)
+            finally:
+                if not self._apps:
+                    plane, self._plane = self._plane, None
+                    await plane.close()
+        return DONE
+
+    def _add(self, definition: FunctionDefinition) -> None:
+        plane = self._running()
+        if definition.app_id not in self._apps:
+            raise ExecutionError(f"The app {definition.app_name} is not running any more.")
+        if definition.function_id not in plane.functions:
+            self._apps[definition.app_id].append(definition.function_id)
+            plane.functions[definition.function_id] = definition
+            plane.happened(events.FunctionAdded(definition.function_id, definition.settings))
+
+    async def _add_variant(self, request: AddVariant, payload: Payload) -> Reply:
+        base = self._definition(request.base_id)
+        self._add(
+            msgspec.structs.replace(
+                base, function_id=request.function_id, settings=request.settings, env=request.env
+            )
+        )
+        return DONE
+
+    async def _find_function(self, request: FindFunction, payload: Payload) -> Reply:
+        for function_id, definition in self._running().functions.items():
+            if definition.tag == request.tag and definition.module_name == request.module_name:
+                # The first is the function itself; variants of it come later.
+                return FoundFunction(function_id)
+        return FoundFunction(None)
+
+    async def _update_function(self, request: UpdateFunction, payload: Payload) -> Reply:
+        plane = self._running()
+        definition = self._definition(request.function_id)
+        changes = {
+            name: value
+            for name in ("min_containers", "max_containers", "buffer_containers", "scaledown_window")
+            if (value := getattr(request, name)) is not None
+        }
+        settings = msgspec.structs.replace(definition.settings, **changes)
+        if settings.max_containers is not None and settings.min_containers > settings.max_containers:
+            raise InvalidError(
+                f"min_containers={settings.min_containers} of {definition.tag} is over its "
+                f"max_containers={settings.max_containers}; raise that first."
+            )
+        plane.functions[request.function_id] = msgspec.structs.replace(definition, settings=settings)
+        plane.happened(events.FunctionChanged(request.function_id, settings))
+        return DONE
+
+    async def _get_stats(self, request: GetStats, payload: Payload) -> Reply:
+        self._definition(request.function_id)
+        stats = function_stats(self._running().scheduler.functions[request.function_id])
+        return StatsReply(stats.backlog, stats.num_total_runners, stats.num_running_inputs)
+
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    async def _start_call(self, request: StartCall, payload: Payload) -> Reply | OutputBatch:
+        plane = self._running()
+        self._definition(request.function_id)
+        call = CallState(request.call_id, request.function_id, request.kind)
+        plane.open_call(call, _parent(request.parent), Chunk(Encoding.CALL, payload, 1))
+        if request.kind is not CallKind.UNARY:
+            return DONE
+        try:
+            while not call.ready and not call.finished:
+                await call.changed()
+            return OutputBatch(call.take(), finished=True)
+        finally:
+            plane.forget(call.call_id)
+
+    async def _open_map(self, request: OpenMap, payload: Payload) -> Reply | OutputBatch:
+        plane = self._running()
+        self._definition(request.function_id)
+        call = CallState(request.call_id, request.function_id, request.kind)
+        plane.open_call(call, _parent(request.parent), None)
+        return OutputBatch([], chunk_size=self._chunk_size(call))
+
+    async def _exchange_chunk(self, request: ExchangeChunk, payload: Payload) -> OutputBatch:
+        plane = self._running()
+        call = self._call(request.call_id)
+        if request.count:
+            call.chunks[request.start] = Chunk(request.encoding, payload, request.count)
+            plane.happened(events.InputsAdded(request.call_id, request.start, request.count))
+        if request.closed:
+            plane.happened(events.InputsClosed(request.call_id))
+        if request.wait:
+            while not call.ready and not call.finished:
+                await call.changed()
+        return OutputBatch(call.take(), call.finished, self._chunk_size(call))
+
+    async def _next_values(self, request: NextValues, payload: Payload) -> OutputBatch:
+        call = self._call(request.call_id)
+        if request.consumed > call.consumed:
+            self._running().consumed(call, request.consumed)
+        while not call.ready and not call.finished:
+            await call.changed()
+        return OutputBatch(call.take(), call.finished)
+
+    async def _get_output(self, request: GetOutput, payload: Payload) -> OutputBatch:
+        call = self._call(request.call_id)
+        async with asyncio.timeout(request.timeout):
+            while (output := call.kept.get(request.index)) is None:
+                if call.finished:
+                    raise InvalidError(f"The call {call.call_id} has no input number {request.index}.")
+                if request.timeout is not None and request.timeout <= 0:
+                    raise TimeoutError
+                await call.changed()
+        return OutputBatch([output])
+
+    async def _describe_call(self, request: DescribeCall, payload: Payload) -> Reply:
+        call = self._call(request.call_id)
+        return CallDescription(call.function_id, call.kind, self._running().scheduler.calls[request.call_id].added)
+
+    async def _cancel_call(self, request: CancelCall, payload: Payload) -> Reply:
+        self._call(request.call_id)
+        self._running().happened(events.CallCancelled(request.call_id, request.terminate_containers))
+        return DONE
+
+    async def _forget_call(self, request: ForgetCall, payload: Payload) -> Reply:
+        self.notify(request)
+        return DONE
+
+    async def _get_call_graph(self, request: GetCallGraph, payload: Payload) -> Reply:
+        plane = self._running()
+        self._call(request.call_id)
+
+        def describe(function_id: str) -> tuple[str, str]:
+            definition = plane.functions[function_id]
+            return definition.tag, definition.module_name
+
+        return CallGraphReply(call_graph(plane.scheduler, request.call_id, describe))
+
+    # --- looking things up -------------------------------------------------------------------------------------------
+
+    def _running(self) -> ControlPlane:
+        if self._plane is None:
+            raise ExecutionError("No app is running in this process. Start one with `with app.run():`.")
+        return self._plane
+
+    def _definition(self, function_id: str) -> FunctionDefinition:
+        definition = self._running().functions.get(function_id)
+        if definition is None:
+            raise ExecutionError(f"The app of the function {function_id} is not running any more.")
+        return definition
+
+    def _call(self, call_id: str) -> CallState:
+        call = None if self._plane is None else self._plane.calls.get(call_id)
+        if call is None:
+            raise NotFoundError(
+                f"There is no function call {call_id} here. Calls are known to the program that made them, "
+                "while the app they belong to runs."
+            )
+        return call
+
+    def _chunk_size(self, call: CallState) -> int:
+        return policy.chunk_size(self._running().scheduler.functions[call.function_id])
+
+
+def _parent(input_id: str | None) -> tuple[str, int] | None:
+    return None if input_id is None else parse_input_id(input_id)

@@ -1,0 +1,193 @@
+"""The wrapper layer: blocking and `.aio` forms of every method, generated from its one async implementation.
+
+The implementations are ordinary coroutines and async generators. They run in the *caller's* thread, so that what they
+touch of the user's (input iterators, `__reduce__`, unpickling) runs there too, and cross to the library's event loop only
+where they await `on_loop(...)`, the requests to the control plane:
+
+* `await f.remote.aio(x)` awaits the coroutine in the caller's own event loop;
+* `f.remote(x)` steps the same coroutine by hand (`_drive.py`): what it yields is an errand for the library's loop, which the
+  caller's thread waits for before it steps on.
+
+synchronicity owns the library's loop and its thread, makes the wrapper classes and their type stubs, and translates
+between implementation objects (`_Function`) and public ones (`Function`). How a method is run, and that tracebacks show
+no library frames, is decided here.
+
+Frames are hidden by a bare `raise` after the exception's `__traceback__` was cut: CPython then adds no entry for the
+frame that re-raises, so the caller's line is followed by the remote function's.
+"""
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from synchronicity import Synchronizer
+from synchronicity.combined_types import FunctionWithAio, MethodWithAio
+from synchronicity.interface import Interface
+from synchronicity.synchronizer import should_have_aio_interface
+
+from modal_lite._core.blocks import Blocks
+from modal_lite._core.crossing import set_library_loop
+from modal_lite._core.tracebacks import hide_library_frames
+from modal_lite._core.wrapping import blocking_refusal, is_refused_in_loops, is_untranslated
+from modal_lite._drive import BlockingIterable, elements, inside_event_loop, run_blocking
+from modal_lite.exception import InvalidError
+
+_AIO = Interface._ASYNC_WITH_BLOCKING_TYPES
+
+
+class _Synchronizer(Synchronizer):  # type: ignore[misc]
+    """synchronicity's wrapper classes with our way of running what they wrap."""
+
+    def library_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that everything with a socket lives on, in a thread of its own; started on first use."""
+        loop: asyncio.AbstractEventLoop = self._get_loop(start=True)
+        return loop
+
+    def _wrap_proxy_method(
+        self, method: Any, interface: Any, allow_futures: bool = True, include_aio_interface: bool = True
+    ) -> Any:
+        if getattr(method, self._nowrap_attr, None):
+            return method
+        wrapped = self._form(method, interface, self._on_implementation(method))
+        if interface == Interface.BLOCKING and include_aio_interface and should_have_aio_interface(method):
+            return _Method(wrapped, self._form(method, _AIO, self._on_implementation(method)), self)
+        return wrapped
+
+    def _wrap_callable(self, f: Any, interface: Any, name: str | None = None, **options: Any) -> Any:
+        if hasattr(f, self._original_attr):
+            return f
+        wrapped = self._form(f, interface, f)
+        if interface == Interface.BLOCKING and should_have_aio_interface(f):
+            wrapped = _Function(wrapped, self._form(f, _AIO, f), self)
+        self._update_wrapper(wrapped, f, name, interface, target_module=options.get("target_module"))
+        setattr(wrapped, self._original_attr, f)
+        return wrapped
+
+    def _on_implementation(self, method: Any) -> Callable[..., Any]:
+        """The method, to be called with the wrapper object as `self`."""
+        original = self._original_attr
+
+        def call(wrapper: Any, *args: Any, **kwargs: Any) -> Any:
+            return method(wrapper.__dict__[original], *args, **kwargs)
+
+        return call
+
+    def _form(self, method: Any, interface: Any, call: Callable[..., Any]) -> Any:
+        """One of the forms of a method, made to look like it."""
+        make = _aio_form if interface == _AIO else _blocking_form
+        keep_arguments, keep_result = is_untranslated(method)
+        form = make(
+            method,
+            call,
+            None if keep_arguments else self._translate_in,
+            (lambda value: value) if keep_result else self._translate_out,
+        )
+        self._update_wrapper(form, method, interface=interface)
+        setattr(form, self._original_attr, method)
+        return form
+
+
+Translation = Callable[[Any], Any]
+
+
+def _blocking_form(method: Any, call: Callable[..., Any], enter: Translation | None, leave: Translation) -> Any:
+    refused = is_refused_in_loops(method)
+
+    def blocking(*args: Any, **kwargs: Any) -> Any:
+        try:
+            if refused and inside_event_loop():
+                raise InvalidError(blocking_refusal(method.__name__))
+            if enter is not None:
+                args, kwargs = (*args[:1], *enter(args[1:])) if call is not method else enter(args), enter(kwargs)
+            result = call(*args, **kwargs)
+            if isinstance(result, Blocks):
+                return BlockingIterable(result)
+            if inspect.iscoroutine(result) and _is_coroutine_function(method):
+                result = run_blocking(result)
+            return leave(result)
+        except BaseException as error:
+            hide_library_frames(error)
+            raise
+
+    return blocking
+
+
+def _aio_form(method: Any, call: Callable[..., Any], enter: Translation | None, leave: Translation) -> Any:
+    def called(args: Any, kwargs: Any) -> Any:
+        if enter is not None:
+            args, kwargs = (*args[:1], *enter(args[1:])) if call is not method else enter(args), enter(kwargs)
+        return call(*args, **kwargs)
+
+    if _is_coroutine_function(method):
+
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return leave(await called(args, kwargs))
+            except BaseException as error:
+                hide_library_frames(error)
+                raise
+
+        return awaited
+
+    def direct(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = called(args, kwargs)
+            return elements(result) if isinstance(result, Blocks) else leave(result)
+        except BaseException as error:
+            hide_library_frames(error)
+            raise
+
+    return direct
+
+
+def _is_coroutine_function(method: Any) -> bool:
+    return inspect.iscoroutinefunction(method)
+
+
+class _Method(MethodWithAio):  # type: ignore[misc]
+    """A method with its `.aio` twin. Binding is on the path of every call, so it is kept short."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        bound = _BoundMethod(self._func, instance if instance is not None else owner)
+        bound.aio = functools.partial(self._aio_func, bound.__self__)
+        return bound
+
+
+class _BoundMethod:
+    __slots__ = ("__func__", "__self__", "aio")
+
+    aio: Callable[..., Any]
+
+    def __init__(self, function: Callable[..., Any], instance: Any) -> None:
+        self.__func__ = function
+        self.__self__ = instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self.__func__(self.__self__, *args, **kwargs)
+        except BaseException as error:
+            hide_library_frames(error)
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__func__, name)
+
+    def __repr__(self) -> str:
+        return f"<bound method {self.__func__.__qualname__} of {self.__self__!r}>"
+
+
+class _Function(FunctionWithAio):  # type: ignore[misc]
+    """A function with its `.aio` twin."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._func(*args, **kwargs)
+        except BaseException as error:
+            hide_library_frames(error)
+            raise
+
+
+synchronizer = _Synchronizer()
+set_library_loop(synchronizer.library_loop)

@@ -1,0 +1,1 @@
+"""Frames over sockets: the codec, a channel for event loops and one for threads that block."""

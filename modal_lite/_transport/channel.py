@@ -1,0 +1,146 @@
+"""A channel for event loops: frames over a non-blocking socket, written at once when the socket takes them."""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from modal_lite._core.payload import EMPTY, Buffer, Payload
+from modal_lite._transport.frames import FrameDecoder, ProtocolError, encode
+
+_IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 512)
+_READS_PER_WAKE = 8
+"""How often one channel reads before the others get their turn."""
+
+OnMessage = Callable[[Any, memoryview], None]
+OnClose = Callable[[Exception | None], None]
+
+
+class Channel:
+    """One end of a connection, owned by the loop that runs when it is made.
+
+    `on_message(message, body)` is called for every frame, `on_close(error)` exactly once: None for an orderly end of the
+    stream, else what broke it. Neither is called after `close()`.
+    """
+
+    def __init__(self, sock: socket.socket, types: Any, on_message: OnMessage, on_close: OnClose) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._decoder = FrameDecoder(types)
+        self._on_message = on_message
+        self._on_close = on_close
+        self._unsent: deque[memoryview] = deque()
+        self._closed = False
+        self._loop.add_reader(sock, self._readable)
+
+    @property
+    def closed(self) -> bool:
+        """True once either side has ended the connection."""
+        return self._closed
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the peer to read."""
+        return sum(len(part) for part in self._unsent)
+
+    def send(self, message: msgspec.Struct, payload: Payload = EMPTY) -> None:
+        """Writes a frame, or queues what the socket does not take at once. Does nothing on a closed channel.
+
+        The payload's parts must not change until they are sent.
+        """
+        if self._closed:
+            return
+        parts = encode(message, payload)
+        if self._unsent:
+            self._unsent.extend(_views(parts))
+            return
+        if len(parts) == 1:
+            try:
+                sent = self._sock.send(parts[0])
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._fail(error)
+                return
+            if sent == len(parts[0]):
+                return
+            self._unsent.append(memoryview(parts[0])[sent:])
+        else:
+            self._unsent.extend(_views(parts))
+            self._write()
+        if self._unsent and not self._closed:
+            self._loop.add_writer(self._sock, self._writable)
+
+    def close(self) -> None:
+        """Ends the connection; what was not sent is dropped. Safe to call again."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._unsent.clear()
+        self._sock.close()
+
+    def _fail(self, error: Exception | None) -> None:
+        # Told from a callback of its own: whoever is sending must not find the connection's end in its own call stack.
+        if not self._closed:
+            self.close()
+            self._loop.call_soon(self._on_close, error)
+
+    def _writable(self) -> None:
+        self._write()
+        if not self._unsent and not self._closed:
+            self._loop.remove_writer(self._sock)
+
+    def _write(self) -> None:
+        unsent = self._unsent
+        while unsent:
+            batch = list(unsent) if len(unsent) <= _IOV_MAX else [unsent[i] for i in range(_IOV_MAX)]
+            try:
+                sent = self._sock.sendmsg(batch)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._fail(error)
+                return
+            while sent:
+                head = unsent[0]
+                if sent < len(head):
+                    unsent[0] = head[sent:]
+                    break
+                sent -= len(head)
+                unsent.popleft()
+
+    def _readable(self) -> None:
+        for _ in range(_READS_PER_WAKE):
+            try:
+                room = self._decoder.buffer()
+                count = self._sock.recv_into(room)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._fail(error)
+                return
+            if count == 0:
+                self._fail(None)
+                return
+            self._decoder.received(count)
+            try:
+                for message, body in self._decoder.frames():
+                    self._on_message(message, body)
+                    if self._closed:
+                        return
+            except ProtocolError as error:
+                self._fail(error)
+                return
+            if count < len(room):
+                return
+
+
+def _views(parts: list[Buffer]) -> list[memoryview]:
+    return [view for part in parts if (view := memoryview(part).cast("B"))]

@@ -1,0 +1,122 @@
+"""The frame codec, without any I/O.
+
+A frame is a prefix (length of the message, length of the body, little endian), the message in msgpack, and the body: the
+bytes of one payload, which nobody on the way looks into. Bodies are sent from the parts they consist of and received
+into one buffer each, so a large payload is copied once by the kernel on either side and not at all here.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from modal_lite._core.payload import EMPTY, Buffer, Payload
+
+PREFIX = struct.Struct("<IQ")
+MAX_MESSAGE = 256 << 20
+"""Bytes of a message; a serialized function travels in one."""
+MAX_BODY = 1 << 40
+"""Bytes of a body. Larger lengths are taken for a corrupted stream."""
+SMALL_BODY = 64 << 10
+"""Up to this many bytes a body is copied out of the read buffer; a larger one is read in place."""
+READ_SIZE = 256 << 10
+"""Bytes asked of the socket at a time."""
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class ProtocolError(Exception):
+    """The bytes that arrived are no frame of this protocol."""
+
+
+def encode(message: msgspec.Struct, payload: Payload = EMPTY) -> list[Buffer]:
+    """The frame as a list of buffers to be written in order."""
+    header = _encoder.encode(message)
+    prefix = PREFIX.pack(len(header), payload.nbytes)
+    return [prefix + header, *payload.parts]
+
+
+def check_lengths(message_length: int, body_length: int) -> None:
+    """Raises ProtocolError for lengths that no frame has."""
+    if message_length > MAX_MESSAGE or body_length > MAX_BODY:
+        raise ProtocolError(f"frame of {message_length} + {body_length} bytes is over the limit; the stream is corrupt")
+
+
+class FrameDecoder:
+    """Bytes in, frames out: feed what arrived with `buffer()` and `received()`, then iterate.
+
+    `types` is the union of messages this side accepts.
+    """
+
+    def __init__(self, types: Any) -> None:
+        self._decoder = msgspec.msgpack.Decoder(types)
+        self._chunk = bytearray(READ_SIZE)
+        self._pending = bytearray()
+        self._body: bytearray | None = None
+        self._body_filled = 0
+        self._message: msgspec.Struct | None = None
+
+    def buffer(self) -> memoryview:
+        """Where the next bytes go: a large body's own memory while one is under way, else a scratch buffer."""
+        if self._body is not None:
+            return memoryview(self._body)[self._body_filled :]
+        return memoryview(self._chunk)
+
+    def received(self, count: int) -> None:
+        """`count` bytes were written at the front of the last `buffer()`."""
+        if self._body is not None:
+            self._body_filled += count
+        else:
+            self._pending += memoryview(self._chunk)[:count]
+
+    def frames(self) -> Iterator[tuple[msgspec.Struct, memoryview]]:
+        """The complete frames so far. Raises ProtocolError once the stream makes no sense."""
+        pending = self._pending
+        at = 0
+        try:
+            while True:
+                if self._body is not None:
+                    if self._body_filled < len(self._body):
+                        return
+                    message, body = self._message, self._body
+                    self._message = self._body = None
+                    assert message is not None
+                    yield message, memoryview(body)
+                if len(pending) - at < PREFIX.size:
+                    return
+                message_length, body_length = PREFIX.unpack_from(pending, at)
+                check_lengths(message_length, body_length)
+                start = at + PREFIX.size
+                end = start + message_length
+                if len(pending) < end:
+                    return
+                if body_length <= SMALL_BODY and len(pending) < end + body_length:
+                    return
+                message = self._decode(bytes(memoryview(pending)[start:end]))
+                if len(pending) >= end + body_length:
+                    at = end + body_length
+                    yield message, memoryview(bytes(memoryview(pending)[end:at]))
+                    continue
+                self._message = message
+                self._body = _allocate(body_length)
+                self._body_filled = len(pending) - end
+                self._body[: self._body_filled] = memoryview(pending)[end:]
+                at = len(pending)
+        finally:
+            if at:
+                del pending[:at]
+
+    def _decode(self, data: bytes) -> msgspec.Struct:
+        try:
+            message: msgspec.Struct = self._decoder.decode(data)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise ProtocolError(f"message of {len(data)} bytes is not of this channel: {error}") from None
+        return message
+
+
+def _allocate(size: int) -> bytearray:
+    try:
+        return bytearray(size)
+    except MemoryError:
+        raise ProtocolError(f"no memory for a payload of {size} bytes") from None

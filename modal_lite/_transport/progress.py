@@ -1,0 +1,59 @@
+"""A page of memory that a container shares with its plane: which input runs, readable after the container's SIGKILL."""
+
+import mmap
+import os
+import tempfile
+
+PAGE = mmap.PAGESIZE
+LEASE = 0
+"""Word that holds the lease's id."""
+RUNNING = 1
+"""Word that holds the input's index plus one; zero while no user code runs."""
+
+
+class Progress:
+    """The plane's side of the page.
+
+    Attributes:
+        fd: What the container maps, by `attach`. Owned by this object.
+    """
+
+    def __init__(self) -> None:
+        self.fd = _anonymous_file()
+        try:
+            self._words = attach(self.fd)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def read(self) -> tuple[int, int] | None:
+        """Lease and index of the input that runs, or that ran when the container died; None if there was none."""
+        words = self._words
+        while True:
+            lease_id, running = words[LEASE], words[RUNNING]
+            if not running:
+                return None
+            # A living container may have begun its next lease between the two reads.
+            if words[LEASE] == lease_id:
+                return lease_id, running - 1
+
+    def close_fd(self) -> None:
+        """Closes the descriptor, which is needed only until the container has it. Safe to call again."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def attach(fd: int) -> "memoryview[int]":
+    """The page's words. A container sets RUNNING to zero before it changes LEASE: no kill names a wrong input."""
+    return memoryview(mmap.mmap(fd, PAGE)).cast("Q")
+
+
+def _anonymous_file() -> int:
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("modal-lite-progress", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, PAGE)
+    return fd

@@ -1,0 +1,37 @@
+"""What the control thread asks of whatever runs the user's function."""
+
+from typing import NamedTuple, Protocol
+
+from modal_lite._worker.running_lease import RunningLease
+
+
+class Target(NamedTuple):
+    """A running input that is to be interrupted."""
+
+    lease: RunningLease
+    index: int
+    timed_out: bool
+
+
+class Executor(Protocol):
+    """Runs leases on the main thread; the other methods are called from the control thread."""
+
+    def serve(self) -> None:
+        """Runs leases until the container is to stop.
+
+        Raises:
+            ConnectionClosed: The plane is gone.
+            KeyboardInterrupt: User code raised it.
+        """
+
+    def interrupt(self, target: Target) -> None:
+        """Begins to interrupt the input."""
+
+    def nudge(self) -> bool:
+        """Tries again what `interrupt` began. False when there is nothing left to be tried."""
+
+    def credit(self, lease_id: int, consumed: int) -> None:
+        """The consumer of the lease's generator has taken `consumed` values in all."""
+
+    def wake(self) -> None:
+        """Makes `serve` notice that the container is to stop."""

@@ -1,0 +1,212 @@
+"""Runs plain functions, and plain generators, on the main thread."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from time import perf_counter
+from types import FrameType
+from typing import Any
+
+from modal_lite._core.failures import pack_exception
+from modal_lite._core.held import PLAIN, hold
+from modal_lite._core.messages import FailureKind, Lease
+from modal_lite._core.payload import EMPTY
+from modal_lite._transport.progress import RUNNING
+from modal_lite._worker import outcomes
+from modal_lite._worker.chunks import Invoke, decode
+from modal_lite._worker.executor import Target
+from modal_lite._worker.generator_stream import GeneratorStream
+from modal_lite._worker.leases import Leases
+from modal_lite._worker.running_lease import FLUSH_INTERVAL, RunningLease
+from modal_lite.exception import InputCancellation
+
+INTERRUPT_SIGNAL = signal.SIGURG
+"""Ignored by default, so it harms no process that has no handler for it, and hardly used by anyone."""
+
+
+class SyncExecutor:
+    """The hot path: per input one function call, one word of shared memory, one look at the clock.
+
+    An interruption is a signal to the main thread. Its handler raises only while the user's code runs: `_in_user_code`
+    is set around the loops below, and whether their own frame is on top tells the function from the loop itself.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], tag: str, is_generator: bool, leases: Leases, words: "memoryview[int]"
+    ) -> None:
+        self._function = function
+        self._tag = tag
+        self._is_generator = is_generator
+        self._leases = leases
+        self._words = words
+        self._in_user_code = False
+        self._target: Target | None = None
+        self._stream: GeneratorStream | None = None
+        self._main_thread = threading.get_ident()
+        signal.signal(INTERRUPT_SIGNAL, self._on_interrupt)
+
+    def serve(self) -> None:
+        """See `Executor`."""
+        while (arrived := self._leases.next()) is not None:
+            running, lease, body = arrived
+            self._run(running, lease, body)
+            # Before the wait for the next one, which may be long, nothing of this one is kept alive.
+            del arrived, running, lease, body
+
+    # --- the control thread ------------------------------------------------------------------------------------------
+
+    def interrupt(self, target: Target) -> None:
+        """See `Executor`."""
+        self._target = target
+        stream = self._stream
+        if stream is not None:
+            stream.interrupt()
+        signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
+
+    def nudge(self) -> bool:
+        """See `Executor`. The first signal may have come a moment before the function began, or have been lost in it."""
+        target = self._target
+        if target is None:
+            return False
+        if target.lease.is_over(target.index):
+            self._target = None
+            return False
+        signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
+        return True
+
+    def credit(self, lease_id: int, consumed: int) -> None:
+        """See `Executor`."""
+        stream = self._stream
+        if stream is not None and stream.lease_id == lease_id:
+            stream.credit(consumed)
+
+    def wake(self) -> None:
+        """See `Executor`. The end of the data channel, which the caller has shut down, wakes the main thread."""
+
+    # --- signal handlers ---------------------------------------------------------------------------------------------
+
+    def runs_user_code(self, frame: FrameType | None) -> bool:
+        """For signal handlers: True if what they interrupted is the user's."""
+        return self._in_user_code and frame is not None and frame.f_code not in _OWN_LOOPS
+
+    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
+        target = self._target
+        if target is None or not self.runs_user_code(frame) or self._words[RUNNING] != target.index + 1:
+            return
+        # Once only: the function's own cleaning up is not to be interrupted.
+        self._target = None
+        raise InputCancellation("the input ran into its timeout" if target.timed_out else "the input was cancelled")
+
+    # --- the main thread ---------------------------------------------------------------------------------------------
+
+    def _run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
+        try:
+            try:
+                invoke, items = decode(lease, body, self._function)
+            except BaseException as error:
+                self._refuse_all(running, error)
+                return
+            while (indices := running.next_run()) is not None:
+                if self._is_generator:
+                    for index in indices:
+                        self._run_generator(running, index, invoke, items[index - lease.chunk_start])
+                else:
+                    self._run_inputs(running, indices, invoke, items, lease.chunk_start)
+        finally:
+            self._target = None
+            self._leases.end(running)
+
+    def _refuse_all(self, running: RunningLease, error: BaseException) -> None:
+        failure = outcomes.undecodable(self._tag, error)
+        while (indices := running.next_run()) is not None:
+            for index in indices:
+                running.fail(index, failure)
+
+    def _run_inputs(
+        self, running: RunningLease, indices: Iterator[int], invoke: Invoke, items: Any, offset: int
+    ) -> None:
+        words, append, plain, clock = self._words, running.values.append, PLAIN, perf_counter
+        due = clock() + FLUSH_INTERVAL
+        self._in_user_code = True
+        for index in indices:
+            words[RUNNING] = index + 1
+            try:
+                value = invoke(items[index - offset])
+            except BaseException as error:
+                self._in_user_code = False
+                self._failed(running, index, error)
+            else:
+                if type(value) in plain:
+                    append(value)
+                    if clock() < due:
+                        continue
+                    self._in_user_code = False
+                else:
+                    self._in_user_code = False
+                    self._keep(running, index, value)
+                    del value
+            if clock() >= due:
+                flush_output()
+                running.flush()
+                due = clock() + FLUSH_INTERVAL
+            self._in_user_code = True
+        self._in_user_code = False
+        flush_output()
+
+    def _keep(self, running: RunningLease, index: int, value: object) -> None:
+        try:
+            held, payload = hold(value)
+        except Exception as error:
+            running.fail(index, outcomes.unpicklable(self._tag, value, error))
+            return
+        if payload is None:
+            running.values.append(held)
+        else:
+            running.succeed(index, payload)
+
+    def _failed(self, running: RunningLease, index: int, error: BaseException) -> None:
+        flush_output()
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        failure, payload = pack_exception(error, FailureKind.USER)
+        running.fail(index, failure, payload)
+
+    def _run_generator(self, running: RunningLease, index: int, invoke: Invoke, item: Any) -> None:
+        stream = self._stream = GeneratorStream(running.lease_id, self._leases.channel)
+        self._words[RUNNING] = index + 1
+        failure, payload = None, EMPTY
+        generator: Any = None
+        try:
+            generator = self._call_user(invoke, item)
+            if not isinstance(generator, Iterator):
+                failure = outcomes.no_iterator(self._tag, generator)
+            while failure is None and stream.wait_for_room():
+                value = self._call_user(next, generator)
+                try:
+                    stream.put(*hold(value))
+                except Exception as error:
+                    failure = outcomes.unpicklable(self._tag, value, error)
+        except StopIteration:
+            generator = None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            failure, payload = pack_exception(error, FailureKind.USER)
+        finally:
+            self._in_user_code = False
+            stream.close()
+            self._stream = None
+        if isinstance(generator, Iterator):
+            self._close_generator(generator)
+        flush_output()
+        if failure is None and not stream.interrupted:
+            running.generator_done(stream.count)
+        else:
+            running.fail(index, failure or outcomes.interrupted(False), payload)
+
+    def _call_user(self, function: Callable[[Any], Any], argument: Any) -> Any:
+        try:
+            self._in_user_code = True
+            return function(argument)
+        finally:
+            self._in_user_code = False

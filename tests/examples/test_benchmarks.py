@@ -1,0 +1,135 @@
+"""The benchmark harness: what it says of measurements, and that every peer that is installed can be measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import micro, peers, report, run
+from benchmarks.workloads import WORKLOADS, Measured, check, growth, percentiles
+
+MACHINE = {
+    "date": "2026-01-31",
+    "system": "Linux 6",
+    "processor": "A processor",
+    "cores": 2,
+    "memory_gib": 8,
+    "python": "CPython 3.11.7",
+    "peers": [],
+}
+
+
+def row(peer: str, workload: str, round_number: int, value: float, **more: float) -> dict[str, Any]:
+    return {
+        "round": round_number,
+        "peer": peer,
+        "workload": workload,
+        "load": 0.5,
+        "version": "1.0",
+        "about": f"how {peer} is used",
+        "value": value,
+        "n": 1000,
+        "more": more,
+    }
+
+
+def rendered(folder: Path, *rows: dict[str, Any]) -> str:
+    path = folder / "measurements.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in [{"machine": MACHINE}, *rows]))
+    return report.markdown(path)
+
+
+def test_ratios_are_taken_within_a_round(tmp_path: Path) -> None:
+    text = rendered(
+        tmp_path,
+        # The machine got twice as slow in the second round, and three times in the third.
+        *(row("modal_lite", "noop_map", i, 12_000 / (i + 1)) for i in range(3)),
+        *(row("ppe", "noop_map", i, 6_000 / (i + 1)) for i in range(3)),
+    )
+
+    assert "| modal_lite | 1,000 | 6,000 | 4,000 – 12,000 |  |  |" in text
+    assert "| ppe | 1,000 | 3,000 | 2,000 – 6,000 | 2.00× |  |" in text
+
+
+def test_less_is_better_where_the_workload_says_so(tmp_path: Path) -> None:
+    text = rendered(
+        tmp_path,
+        row("modal_lite", "one_blocking_call", 0, 400, **{"p99 µs": 900}),
+        row("ppe", "one_blocking_call", 0, 100, **{"p99 µs": 250}),
+    )
+
+    ppe, modal_lite = text.splitlines()[-2:]
+    assert ppe == "| ppe | 1,000 | 100.0 | 100.0 – 100.0 | 0.25× | 250.0 p99 µs |"
+    assert modal_lite == "| modal_lite | 1,000 | 400.0 | 400.0 – 400.0 |  | 900.0 p99 µs |"
+
+
+def test_failures_are_in_the_report(tmp_path: Path) -> None:
+    failed = {"round": 0, "peer": "dask", "workload": "noop_map", "load": 0.5, "error": "no answer within 1 s"}
+    text = rendered(tmp_path, row("modal_lite", "noop_map", 0, 1), failed)
+
+    assert "| dask | | failed 1 times | | | no answer within 1 s |" in text
+
+
+def test_the_machine_and_the_versions_are_in_the_report(tmp_path: Path) -> None:
+    text = rendered(tmp_path, row("ppe", "noop_map", 0, 1))
+
+    assert "2026-01-31, A processor, 2 cores, 8 GiB, Linux 6, CPython 3.11.7. Rounds: 1." in text
+    assert "* `ppe` 1.0: how ppe is used" in text
+
+
+def test_percentiles_are_in_microseconds() -> None:
+    measured = percentiles([i / 1e6 for i in range(100)])
+
+    assert measured == Measured(pytest.approx(49.5), 100, {"p99 µs": pytest.approx(99)})
+
+
+def test_wrong_answers_are_no_measurement() -> None:
+    with pytest.raises(AssertionError, match="wrong answer: three"):
+        check(False, "three")
+    with pytest.raises(AssertionError, match="wrong answer: 999 values instead of 1000"):
+        growth(lambda n: iter(range(n - (n == 1000))), 1000)
+
+
+def test_a_measurement_that_hangs_is_a_row(tmp_path: Path) -> None:
+    assert run.run_once("synchronicity", "one_blocking_call", 1000, timeout=1) == {"error": "no answer within 1 s"}
+
+
+@pytest.mark.parametrize("peer", ["modal_lite", "ppe", "ppe_c64", "mp_imap"])
+@pytest.mark.parametrize("workload", ["noop_map", "one_blocking_call", "awaited_1000", "cold_start", "generator_300k"])
+def test_peers_give_right_answers(peer: str, workload: str) -> None:
+    measured = run.run_once(peer, workload, 0.005, timeout=30)
+
+    if "unsuited" not in measured:
+        assert isinstance(measured.get("value"), float), measured
+
+
+def test_every_name_is_declared() -> None:
+    assert {"modal_lite", "ppe", "mp_imap", "synchronicity"} <= set(peers.installed())
+    # Every workload needs something that peers can have.
+    assert all(hasattr(peers.base.Peer, workload.needs) for workload in WORKLOADS.values())
+
+
+def test_one_command_measures_and_reports(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    command = ["--rounds", "2", "--peers", "synchronicity,ppe", "--workloads", "one_blocking_call", "--scale", "0.01"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.run", *command, "--out", str(out)],
+        cwd=run.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "Rounds: 2." in done.stdout
+    rows = [json.loads(line) for line in out.read_text().splitlines()[1:]]
+    # The peers take turns at being first.
+    assert [row["peer"] for row in rows] == ["synchronicity", "ppe", "ppe", "synchronicity"]
+
+
+@pytest.mark.parametrize("label", micro.MEASUREMENTS)
+def test_the_parts_can_be_measured(label: str) -> None:
+    assert micro.MEASUREMENTS[label]()() > 0

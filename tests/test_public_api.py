@@ -1,0 +1,60 @@
+"""What is public is what `__all__` lists, documented, under its public name, and cheap to import."""
+
+import inspect
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import modal_lite
+
+PUBLIC = {
+    "App",
+    "Error",
+    "Function",
+    "FunctionCall",
+    "Retries",
+    "Secret",
+    "__version__",
+    "current_function_call_id",
+    "current_input_id",
+    "exception",
+    "gather",
+    "is_local",
+}
+"""Every public name. A change here is a change of the API: it belongs into the changelog."""
+
+HEAVY = {"aiohttp", "click", "cloudpickle", "dotenv", "numpy", "rich", "tblib", "uvloop"}
+"""Modules that `import modal_lite` must not load: they are imported where they are used."""
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(modal_lite.__all__) == PUBLIC
+    assert len(modal_lite.__all__) == len(PUBLIC), "a name is listed twice"
+
+
+def test_nothing_else_looks_public() -> None:
+    visible = {name for name, value in vars(modal_lite).items() if not name.startswith("_")}
+    modules = {name for name in visible if isinstance(getattr(modal_lite, name), ModuleType)}
+    assert visible - modules <= PUBLIC
+    for name in modules:
+        assert getattr(modal_lite, name).__name__ == f"modal_lite.{name}"
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC - {"__version__"}))
+def test_public_objects_are_documented(name: str) -> None:
+    assert inspect.getdoc(getattr(modal_lite, name)), f"{name} has no docstring"
+
+
+def test_public_classes_report_their_public_module() -> None:
+    for name in PUBLIC:
+        value = getattr(modal_lite, name)
+        if inspect.isclass(value):
+            assert not any(part.startswith("_") for part in value.__module__.split(".")), f"{name}: {value.__module__}"
+
+
+def test_import_is_cheap() -> None:
+    code = f"import sys, modal_lite; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split() == []
