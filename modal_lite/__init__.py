@@ -1,21 +1,21 @@
 """Modal's Function programming model on your own machine.
 
-    import modal_lite as modal
+import modal_lite as modal
 
-    app = modal.App("hello")
+app = modal.App("hello")
 
-    @app.function()
-    def square(x: int) -> int:
-        return x * x
+@app.function()
+def square(x: int) -> int:
+return x * x
 
-    if __name__ == "__main__":
-        with app.run():
-            print(list(square.map(range(10))))
+if __name__ == "__main__":
+with app.run():
+print(list(square.map(range(10))))
 """
 
 from typing import TYPE_CHECKING, Any
 
-from modal_lite import call_graph, exception, functions
+from modal_lite import _handles, call_graph, exception, functions
 from modal_lite._core.context import current_function_call_id, current_input_id, is_local
 from modal_lite.app import App
 from modal_lite.call_graph import InputInfo, InputStatus
@@ -47,6 +47,8 @@ __all__ = [
     "gather",
     "is_local",
 ]
+
+_handles.register()
 
 if not TYPE_CHECKING:
 

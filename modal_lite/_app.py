@@ -64,7 +64,7 @@ class _App:
         *,
         image: Any = None,
         secrets: Sequence[Secret] = (),
-        volumes: Mapping[str, Any] = {},  # noqa: B006
+        volumes: Mapping[str, Any] = {},
     ) -> None:
         if name is not None and not isinstance(name, str):
             raise InvalidError(f"App(name={name!r}): must be a string.")
@@ -113,7 +113,7 @@ class _App:
         gpu: Any = None,
         serialized: bool = False,
         mounts: Sequence[Any] = (),
-        volumes: Mapping[str, Any] = {},  # noqa: B006
+        volumes: Mapping[str, Any] = {},
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
         min_containers: int | None = None,
@@ -213,7 +213,9 @@ class _App:
 
         def decorate(function: Any) -> Any:
             info = FunctionInfo.of(function, serialized, is_generator, "@app.function()")
-            decorated = _Function(self, info, name or info.raw_f.__name__, settings, variables)
+            decorated: _Function[..., Any, Any] = _Function(
+                self, info, name or info.raw_f.__name__, settings, variables
+            )
             self._functions[decorated.tag] = decorated
             return decorated
 
@@ -308,5 +310,3 @@ def _check_parentheses(given: Any, decorator: str) -> None:
         raise InvalidError(
             f"Did you forget parentheses? {decorator[:-2]} was given {what}; write `{decorator}` above the function."
         )
-
-

@@ -69,7 +69,9 @@ class _Client:
         reply: FoundFunction = await self._request(FindFunction(module_name, tag))
         return reply.function_id
 
-    async def add_variant(self, function_id: str, base_id: str, settings: FunctionSettings, env: dict[str, str]) -> None:
+    async def add_variant(
+        self, function_id: str, base_id: str, settings: FunctionSettings, env: dict[str, str]
+    ) -> None:
         """Makes a variant of a running function known."""
         await self._request(AddVariant(function_id, base_id, settings, env))
 

@@ -104,7 +104,7 @@ class BlockingIterable(Generic[T]):
         try:
             while True:
                 try:
-                    block = drive.step(blocks.__anext__())  # type: ignore[arg-type]
+                    block = drive.step(blocks.__anext__())
                 except StopAsyncIteration:
                     return
                 yield from block
@@ -115,7 +115,7 @@ class BlockingIterable(Generic[T]):
             raise
         finally:
             if not sys.is_finalizing():
-                drive.step(blocks.aclose())  # type: ignore[arg-type]
+                drive.step(blocks.aclose())
                 drive.close()
 
 

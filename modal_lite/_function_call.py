@@ -109,7 +109,7 @@ class _FunctionCall(Generic[ReturnType]):
         Raises:
             InvalidError: It is no call's id.
         """
-        if not isinstance(function_call_id, str) or not function_call_id.startswith("fc-"):
+        if not str(function_call_id).startswith("fc-"):
             raise InvalidError(f"{function_call_id!r} is not the id of a function call (they look like fc-…).")
         return _FunctionCall(function_call_id, client if client is not None else current_client())
 

@@ -32,7 +32,9 @@ class FunctionInfo:
     is_async: bool
 
     @classmethod
-    def of(cls, function: Callable[..., Any], serialized: bool, is_generator: bool | None, decorator: str) -> "FunctionInfo":
+    def of(
+        cls, function: Callable[..., Any], serialized: bool, is_generator: bool | None, decorator: str
+    ) -> "FunctionInfo":
         """Describes a function that is being decorated.
 
         Args:

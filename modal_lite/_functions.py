@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import typing_extensions
 
-from modal_lite import output
 from modal_lite._client import current_client
 from modal_lite._core.blocks import Blocks
 from modal_lite._core.context import is_local
@@ -172,7 +171,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         No app has to run. An async function gives a coroutine, a generator function a generator. Variables of `env=` and
         `secrets=` are not set.
         """
-        return self._info.raw_f(*args, **kwargs)
+        result: OriginalReturnType = self._info.raw_f(*args, **kwargs)
+        return result
 
     @untranslated(arguments=True)
     async def spawn(self, *args: P.args, **kwargs: P.kwargs) -> _FunctionCall[ReturnType]:
@@ -200,7 +200,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     def map(
         self,
         *input_iterators: Any,
-        kwargs: Mapping[str, Any] = {},  # noqa: B006
+        kwargs: Mapping[str, Any] = {},
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool = True,
@@ -232,7 +232,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     def starmap(
         self,
         input_iterator: Any,
-        kwargs: Mapping[str, Any] = {},  # noqa: B006
+        kwargs: Mapping[str, Any] = {},
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool = True,
@@ -269,7 +269,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     async def for_each(
         self,
         *input_iterators: Any,
-        kwargs: Mapping[str, Any] = {},  # noqa: B006
+        kwargs: Mapping[str, Any] = {},
         ignore_exceptions: bool = False,
     ) -> None:
         """Runs the function for every input and waits until all are done; results are dropped.
@@ -297,7 +297,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     async def spawn_map(
         self,
         *input_iterators: Any,
-        kwargs: Mapping[str, Any] = {},  # noqa: B006
+        kwargs: Mapping[str, Any] = {},
     ) -> _FunctionCall[ReturnType]:
         """Starts the function for every input and returns once all are accepted.
 
@@ -492,3 +492,34 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
             f"The function {self._tag} has not been hydrated with what it needs to run, because {app} is not running. "
             "Call it inside `with app.run():`, or start the program with `modal-lite run`."
         )
+
+
+def encode_function(function: _Function[Any, Any, Any]) -> tuple[Any, ...]:
+    """What a handle to a function travels as.
+
+    Raises:
+        InvalidError: It has no id to be found by: its app is not running, or it is a variant that was never used.
+    """
+    findable = function._base is None and not is_local()
+    if function._object_id is None and not findable:
+        raise InvalidError(
+            f"The handle of the function {function._tag} cannot be sent to a container: it has not been hydrated. "
+            "Its app must be running, and a variant made by with_options must have been called once."
+        )
+    info = function._info
+    return function._object_id, info.module_name, info.qualname, info.is_generator, info.is_async, function._tag
+
+
+def decode_function(data: tuple[Any, ...], app: "_App") -> _Function[Any, Any, Any]:
+    """The handle again, in another process: it can be called, but its code is not there."""
+    object_id, module_name, qualname, is_generator, is_async, tag = data
+
+    def missing(*args: Any, **kwargs: Any) -> NoReturn:
+        raise ExecutionError(
+            f"The definition of the function {tag} is missing here: this handle came from another process. Use .remote()."
+        )
+
+    info = FunctionInfo(missing, module_name, qualname, None, False, is_generator, is_async)
+    function: _Function[Any, Any, Any] = _Function(app, info, tag, FunctionSettings(timeout=None), {})
+    function._hydrate(object_id)
+    return function

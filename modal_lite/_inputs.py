@@ -3,7 +3,9 @@
 import itertools
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from modal_lite._core.crossing import of_user
 from modal_lite._core.messages import Encoding, Failure, FailureKind
@@ -17,7 +19,7 @@ CHUNK_BYTES = 1 << 20
 """About how large a chunk may become, by the size of the inputs before it."""
 
 
-class Chunk(NamedTuple):
+class Chunk(msgspec.Struct, frozen=True):
     """Inputs [start, start + count), pickled together, or one input that cannot be pickled and why."""
 
     start: int
@@ -135,7 +137,9 @@ class InputSource:
             payload = dumps((items, self._kwargs))
         except Exception as error:
             if len(items) == 1:
-                return [Chunk(start, 1, failure=Failure(FailureKind.SERIALIZATION, str(cannot_pickle(error, self._name))))]
+                return [
+                    Chunk(start, 1, failure=Failure(FailureKind.SERIALIZATION, str(cannot_pickle(error, self._name))))
+                ]
             middle = len(items) // 2
             return self._pickle(start, items[:middle]) + self._pickle(start + middle, items[middle:])
         sample = payload.nbytes / len(items)

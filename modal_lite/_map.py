@@ -100,11 +100,11 @@ def _held(block: Output, return_exceptions: bool, wrap: bool) -> tuple[list[Any]
             if not return_exceptions:
                 raise
             return [error] * block.count, block.count
-    error = failure_of(block)
+    failure = failure_of(block)
     if not return_exceptions:
-        raise error
-    own = not isinstance(error, Error)
-    held = UserCodeException(error) if own and wrap else error
+        raise failure
+    own = not isinstance(failure, Error)
+    held = UserCodeException(failure) if own and wrap else failure
     return [held] * block.count, block.count
 
 
@@ -152,7 +152,8 @@ class _Ordered(_Outputs):
         for block in arrived:
             held[block.start] = block
         ready = []
-        while (block := held.pop(self._next, None)) is not None:  # type: ignore[arg-type]
+        while self._next in held:
+            block = held.pop(self._next)
             ready.append(block)
             self._next += block.count
         return ready

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from modal_lite._core.failures import unpack_exception
 from modal_lite._core.payload import Payload
 from modal_lite._core.requests import Output
@@ -37,4 +39,4 @@ def result_of(output: Output, index: int = 0) -> Any:
 def kept(output: Output) -> Output:
     """The output with memory of its own: what is read again and again must not be changed by who reads it."""
     sizes, parts = output.payload
-    return output._replace(payload=Payload(sizes, [b"".join(parts)])) if len(sizes) > 1 else output
+    return msgspec.structs.replace(output, payload=Payload(sizes, [b"".join(parts)])) if len(sizes) > 1 else output

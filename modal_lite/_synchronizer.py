@@ -37,13 +37,21 @@ from modal_lite.exception import InvalidError
 _AIO = Interface._ASYNC_WITH_BLOCKING_TYPES
 
 
-class _Synchronizer(Synchronizer):  # type: ignore[misc]
+class _Synchronizer(Synchronizer):
     """synchronicity's wrapper classes with our way of running what they wrap."""
 
     def library_loop(self) -> asyncio.AbstractEventLoop:
         """The loop that everything with a socket lives on, in a thread of its own; started on first use."""
         loop: asyncio.AbstractEventLoop = self._get_loop(start=True)
         return loop
+
+    def implementation_of(self, wrapper: Any) -> Any:
+        """The object behind a public one."""
+        return self._translate_scalar_in(wrapper)
+
+    def wrapper_of(self, implementation: Any) -> Any:
+        """The public object of an implementation; always the same one."""
+        return self._translate_scalar_out(implementation)
 
     def _wrap_proxy_method(
         self, method: Any, interface: Any, allow_futures: bool = True, include_aio_interface: bool = True
@@ -55,13 +63,22 @@ class _Synchronizer(Synchronizer):  # type: ignore[misc]
             return _Method(wrapped, self._form(method, _AIO, self._on_implementation(method)), self)
         return wrapped
 
-    def _wrap_callable(self, f: Any, interface: Any, name: str | None = None, **options: Any) -> Any:
+    def _wrap_callable(
+        self,
+        f: Any,
+        interface: Any,
+        name: str | None = None,
+        allow_futures: bool = True,
+        unwrap_user_excs: bool = True,
+        target_module: str | None = None,
+        include_aio_interface: bool = True,
+    ) -> Any:
         if hasattr(f, self._original_attr):
             return f
         wrapped = self._form(f, interface, f)
         if interface == Interface.BLOCKING and should_have_aio_interface(f):
             wrapped = _Function(wrapped, self._form(f, _AIO, f), self)
-        self._update_wrapper(wrapped, f, name, interface, target_module=options.get("target_module"))
+        self._update_wrapper(wrapped, f, name, interface, target_module=target_module)
         setattr(wrapped, self._original_attr, f)
         return wrapped
 
@@ -146,7 +163,7 @@ def _is_coroutine_function(method: Any) -> bool:
     return inspect.iscoroutinefunction(method)
 
 
-class _Method(MethodWithAio):  # type: ignore[misc]
+class _Method(MethodWithAio):
     """A method with its `.aio` twin. Binding is on the path of every call, so it is kept short."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -178,7 +195,7 @@ class _BoundMethod:
         return f"<bound method {self.__func__.__qualname__} of {self.__self__!r}>"
 
 
-class _Function(FunctionWithAio):  # type: ignore[misc]
+class _Function(FunctionWithAio):
     """A function with its `.aio` twin."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -65,5 +65,5 @@ class Blocks(AsyncGenerator[T, None]):
 
 
 async def _nothing() -> AsyncGenerator[list[Any], None]:
-    return
-    yield []
+    for block in ():
+        yield block

@@ -86,6 +86,15 @@ def load_module(name: str, path: str | None) -> ModuleType:
     return sys.modules[name]
 
 
+def script_module_name(path: str) -> str:
+    """The name under which the script at `path` is imported: its stem, unless that is another module's name."""
+    name = os.path.splitext(os.path.basename(path))[0].replace(".", "_")
+    # `bin/pytest` is not the module `pytest`, nor a script `queue.py` the `queue` that everyone has loaded already.
+    if name in MAIN_NAMES or (_origin(name) is not None and not _leads_to(name, path)):
+        name = f"main_{name.strip('_')}"
+    return name
+
+
 def stand_in(module_name: str) -> ModuleType | None:
     """The module that a pickled reference to `module_name` means here, None if it is the module of that name."""
     if _in_container:
@@ -140,11 +149,7 @@ def _describe(main: ModuleType) -> MainModule | None:
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name not in MAIN_NAMES:
         return MainModule(spec.name, path)
-    name = os.path.splitext(os.path.basename(path))[0].replace(".", "_")
-    # `bin/pytest` is not the module `pytest`, nor a script `queue.py` the `queue` that everyone has loaded already.
-    if name in MAIN_NAMES or (_origin(name) is not None and not _leads_to(name, path)):
-        name = f"main_{name.strip('_')}"
-    return MainModule(name, path)
+    return MainModule(script_module_name(path), path)
 
 
 def _origin(name: str) -> str | None:

@@ -190,7 +190,7 @@ class FunctionDefinition(msgspec.Struct, frozen=True, array_like=True):
     """Variables of `env=` and `secrets=`."""
 
 
-class Output(NamedTuple):
+class Output(msgspec.Struct, frozen=True):
     """The results of inputs [start, start + count): one list of values, or one failure."""
 
     start: int

@@ -24,7 +24,18 @@ class CallState:
     SPAWNED calls keep their outputs; the others hand each out once.
     """
 
-    __slots__ = ("call_id", "chunks", "consumed", "finished", "function_id", "kept", "kind", "ready", "received", "waiters")
+    __slots__ = (
+        "call_id",
+        "chunks",
+        "consumed",
+        "finished",
+        "function_id",
+        "kept",
+        "kind",
+        "ready",
+        "received",
+        "waiters",
+    )
 
     def __init__(self, call_id: str, function_id: str, kind: CallKind) -> None:
         self.call_id = call_id

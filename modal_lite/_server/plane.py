@@ -184,7 +184,9 @@ class ControlPlane:
         placed = self._placer.start(spec)
         link = ContainerLink(placed, definition, self._container_said, self._container_gone, self._container_wrote)
         self.links[command.container_id] = link
-        self.sessions[command.container_id] = ClientSession(placed, self._service, self._waiting_of(command.container_id))
+        self.sessions[command.container_id] = ClientSession(
+            placed, self._service, self._waiting_of(command.container_id)
+        )
 
     def _waiting_of(self, container_id: str) -> Callable[[bool], None]:
         def tell(waiting: bool) -> None:
@@ -259,7 +261,7 @@ class ControlPlane:
             seconds = definition.settings.timeout
             message = f"{definition.tag} did not end within its timeout of {seconds:g} seconds, nor when interrupted."
         elif kind is FailureKind.INIT and (known := self._start_failures.get(definition.function_id)) is not None:
-            return known._replace(start=command.start, count=command.count)
+            return msgspec.structs.replace(known, start=command.start, count=command.count)
         else:
             kind = FailureKind.LOST
             message = self.links[command.container_id].describe_loss()
@@ -287,7 +289,9 @@ class ControlPlane:
                 payload = payload_of(message.sizes, body)
                 self._report = Output(message.start, message.count, None, payload)
                 self.happened(
-                    events.OutputsReported(container_id, message.lease_id, message.start, message.count, message.elapsed)
+                    events.OutputsReported(
+                        container_id, message.lease_id, message.start, message.count, message.elapsed
+                    )
                 )
             case InputFailed():
                 payload = payload_of(message.sizes, body)

@@ -128,9 +128,7 @@ class Service:
     async def _add_variant(self, request: AddVariant, payload: Payload) -> Reply:
         base = self._definition(request.base_id)
         self._add(
-            msgspec.structs.replace(
-                base, function_id=request.function_id, settings=request.settings, env=request.env
-            )
+            msgspec.structs.replace(base, function_id=request.function_id, settings=request.settings, env=request.env)
         )
         return DONE
 

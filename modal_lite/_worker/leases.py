@@ -24,7 +24,7 @@ class Leases:
     def __init__(self, channel: BlockingChannel, words: "memoryview[int]") -> None:
         self.on_arrival: Callable[[], None] | None = None
         """Called, from the control thread, after it has read leases that the main thread would wait for."""
-        self._channel = channel
+        self.channel = channel
         self._words = words
         self._lock = threading.Lock()
         self._reading = threading.Lock()
@@ -43,7 +43,7 @@ class Leases:
         """The next lease to run; None when the container is to stop. Raises ConnectionClosed when the plane is gone."""
         while not self._stopping:
             with self._reading:
-                lease, body = self._pop_waiting() or self._channel.recv()
+                lease, body = self._pop_waiting() or self.channel.recv()
             running = self._begin(lease)
             if running is not None:
                 return running, lease, body
@@ -53,7 +53,7 @@ class Leases:
         """As `next`, but None if no lease has arrived."""
         while not self._stopping:
             with self._reading:
-                arrived = self._pop_waiting() or (self._channel.recv() if self._readable() else None)
+                arrived = self._pop_waiting() or (self.channel.recv() if self._readable() else None)
             if arrived is None:
                 return None
             lease, body = arrived
@@ -91,7 +91,7 @@ class Leases:
                 return None
             if self._stopping:
                 return None
-            running = RunningLease(lease, self._channel, self._lock, self._interrupted.pop(lease.lease_id, {}))
+            running = RunningLease(lease, self.channel, self._lock, self._interrupted.pop(lease.lease_id, {}))
             self._current = running
             self._words[RUNNING] = 0
             self._words[LEASE] = lease.lease_id
@@ -165,18 +165,18 @@ class Leases:
 
     def _return_all(self, lease: Lease) -> None:
         self._ended.append(lease.lease_id)
-        self._channel.send(Returned(lease.lease_id, lease.start))
+        self.channel.send(Returned(lease.lease_id, lease.start))
 
     def _read_ahead(self) -> None:
         if not self._reading.acquire(blocking=False):
             return
         try:
             while self._readable():
-                self._waiting.append(self._channel.recv())
+                self._waiting.append(self.channel.recv())
         finally:
             self._reading.release()
         if self.on_arrival is not None:
             self.on_arrival()
 
     def _readable(self) -> bool:
-        return self._channel.buffered or bool(self._poll.poll(0))
+        return self.channel.buffered or bool(self._poll.poll(0))

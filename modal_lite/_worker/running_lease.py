@@ -41,6 +41,7 @@ class RunningLease:
         self._stop = lease.stop
         self._reported = lease.start
         self._interrupted = interrupted
+        self._stopped: int | None = None
         self._clock = perf_counter()
 
     # --- the main thread ---------------------------------------------------------------------------------------------
@@ -68,6 +69,8 @@ class RunningLease:
     def fail(self, index: int, failure: Failure, payload: Payload = EMPTY) -> None:
         """Reports the values so far and the failure of the input that follows them."""
         with self._lock:
+            if index == self._stopped:
+                return
             timed_out = self._interrupted.get(index)
             if timed_out is not None:
                 failure, payload = outcomes.interrupted(timed_out), EMPTY
@@ -113,11 +116,18 @@ class RunningLease:
             return index
 
     def stop(self) -> int | None:
-        """Starts nothing more, reports nothing. Returns the input that runs, None if there is none."""
+        """Starts nothing more, and reports no failure of what runs: it is to be run again elsewhere, if it is wanted.
+
+        Returns:
+            The input that runs, None if there is none.
+        """
         with self._lock:
             first = self._withdraw()
             self._rest = range(first, first)
-            return None if first == self.start or self._is_over(first - 1) else first - 1
+            if first == self.start or self._is_over(first - 1):
+                return None
+            self._stopped = first - 1
+            return self._stopped
 
     def is_over(self, index: int) -> bool:
         """True once the input has its value or its failure."""

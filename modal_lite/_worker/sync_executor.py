@@ -9,14 +9,16 @@ from typing import Any
 
 from modal_lite._core.failures import pack_exception
 from modal_lite._core.held import PLAIN, hold
-from modal_lite._core.messages import FailureKind, Lease
+from modal_lite._core.messages import Failure, FailureKind, Lease
 from modal_lite._core.payload import EMPTY
+from modal_lite._transport.blocking import ConnectionClosed
 from modal_lite._transport.progress import RUNNING
-from modal_lite._worker import outcomes
+from modal_lite._worker import outcomes, reports
 from modal_lite._worker.chunks import Invoke, decode
 from modal_lite._worker.executor import Target
 from modal_lite._worker.generator_stream import GeneratorStream
 from modal_lite._worker.leases import Leases
+from modal_lite._worker.process import flush_output
 from modal_lite._worker.running_lease import FLUSH_INTERVAL, RunningLease
 from modal_lite.exception import InputCancellation
 
@@ -66,12 +68,9 @@ class SyncExecutor:
     def nudge(self) -> bool:
         """See `Executor`. The first signal may have come a moment before the function began, or have been lost in it."""
         target = self._target
-        if target is None:
+        if target is None or target.lease.is_over(target.index):
             return False
-        if target.lease.is_over(target.index):
-            self._target = None
-            return False
-        signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
+        self.interrupt(target)
         return True
 
     def credit(self, lease_id: int, consumed: int) -> None:
@@ -104,7 +103,7 @@ class SyncExecutor:
             try:
                 invoke, items = decode(lease, body, self._function)
             except BaseException as error:
-                self._refuse_all(running, error)
+                reports.refuse_all(running, self._tag, error)
                 return
             while (indices := running.next_run()) is not None:
                 if self._is_generator:
@@ -115,12 +114,6 @@ class SyncExecutor:
         finally:
             self._target = None
             self._leases.end(running)
-
-    def _refuse_all(self, running: RunningLease, error: BaseException) -> None:
-        failure = outcomes.undecodable(self._tag, error)
-        while (indices := running.next_run()) is not None:
-            for index in indices:
-                running.fail(index, failure)
 
     def _run_inputs(
         self, running: RunningLease, indices: Iterator[int], invoke: Invoke, items: Any, offset: int
@@ -134,7 +127,7 @@ class SyncExecutor:
                 value = invoke(items[index - offset])
             except BaseException as error:
                 self._in_user_code = False
-                self._failed(running, index, error)
+                reports.fail(running, index, error)
             else:
                 if type(value) in plain:
                     append(value)
@@ -143,7 +136,7 @@ class SyncExecutor:
                     self._in_user_code = False
                 else:
                     self._in_user_code = False
-                    self._keep(running, index, value)
+                    reports.keep(running, index, self._tag, value)
                     del value
             if clock() >= due:
                 flush_output()
@@ -153,56 +146,49 @@ class SyncExecutor:
         self._in_user_code = False
         flush_output()
 
-    def _keep(self, running: RunningLease, index: int, value: object) -> None:
-        try:
-            held, payload = hold(value)
-        except Exception as error:
-            running.fail(index, outcomes.unpicklable(self._tag, value, error))
-            return
-        if payload is None:
-            running.values.append(held)
-        else:
-            running.succeed(index, payload)
-
-    def _failed(self, running: RunningLease, index: int, error: BaseException) -> None:
-        flush_output()
-        if isinstance(error, KeyboardInterrupt):
-            raise error
-        failure, payload = pack_exception(error, FailureKind.USER)
-        running.fail(index, failure, payload)
-
     def _run_generator(self, running: RunningLease, index: int, invoke: Invoke, item: Any) -> None:
-        stream = self._stream = GeneratorStream(running.lease_id, self._leases.channel)
         self._words[RUNNING] = index + 1
         failure, payload = None, EMPTY
-        generator: Any = None
+        stream = self._stream = GeneratorStream(running.lease_id, self._leases.channel)
         try:
             generator = self._call_user(invoke, item)
-            if not isinstance(generator, Iterator):
+            if isinstance(generator, Iterator):
+                failure = self._stream_values(generator, stream)
+            else:
                 failure = outcomes.no_iterator(self._tag, generator)
-            while failure is None and stream.wait_for_room():
-                value = self._call_user(next, generator)
-                try:
-                    stream.put(*hold(value))
-                except Exception as error:
-                    failure = outcomes.unpicklable(self._tag, value, error)
-        except StopIteration:
-            generator = None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ConnectionClosed):
             raise
         except BaseException as error:
             failure, payload = pack_exception(error, FailureKind.USER)
         finally:
             self._in_user_code = False
-            stream.close()
             self._stream = None
-        if isinstance(generator, Iterator):
-            self._close_generator(generator)
+            stream.close()
         flush_output()
-        if failure is None and not stream.interrupted:
+        if failure is None:
             running.generator_done(stream.count)
         else:
-            running.fail(index, failure or outcomes.interrupted(False), payload)
+            running.fail(index, failure, payload)
+
+    def _stream_values(self, generator: Iterator[Any], stream: GeneratorStream) -> Failure | None:
+        """Sends what the generator yields. Returns why it was ended early, None if it ended by itself."""
+        try:
+            while stream.wait_for_room():
+                try:
+                    value = self._call_user(next, generator)
+                except StopIteration:
+                    return None
+                try:
+                    held, payload = hold(value)
+                except BaseException as error:
+                    return outcomes.unpicklable(self._tag, value, error)
+                stream.put(held, payload)
+                del value
+            return outcomes.interrupted(timed_out=False)
+        finally:
+            close = getattr(generator, "close", None)
+            if close is not None:
+                close()
 
     def _call_user(self, function: Callable[[Any], Any], argument: Any) -> Any:
         try:
@@ -210,3 +196,7 @@ class SyncExecutor:
             return function(argument)
         finally:
             self._in_user_code = False
+
+
+_OWN_LOOPS = frozenset({SyncExecutor._run_inputs.__code__, SyncExecutor._call_user.__code__})
+"""What is on top while a loop is at work and not the function; an exception raised there would be lost or misplaced."""

@@ -1,0 +1,73 @@
+"""Containers as processes on this machine, forked from a warm template."""
+
+import signal
+
+from modal_lite._core.messages import ContainerSpec
+from modal_lite._placement.local_container import LocalContainer
+from modal_lite._placement.template_process import OnExit, TemplateProcess
+
+
+class LocalPlacer:
+    """Implements `Placer`. All methods are called on one event loop.
+
+    Args:
+        on_exit: Told once for each container how it ended: its id; its exit status, negative for a signal, None if that
+            is not known or it never ran; the reason, if there is more to say.
+    """
+
+    def __init__(self, on_exit: OnExit) -> None:
+        self._on_exit = on_exit
+        self._template: TemplateProcess | None = None
+        self._lost: list[TemplateProcess] = []
+        self._closed = False
+
+    @property
+    def template_pid(self) -> int | None:
+        """The process that containers are forked from, None before it is started."""
+        return None if self._template is None else self._template.pid
+
+    async def open(self) -> None:
+        """Starts the template, and does not wait for it."""
+        self._live_template()
+
+    def start(self, spec: ContainerSpec) -> LocalContainer:
+        """Starts a container; returns before it runs.
+
+        Raises:
+            OSError: This process is out of descriptors, or cannot start the template.
+            RuntimeError: The placer is closed.
+        """
+        template = self._live_template()
+        container = LocalContainer(spec.container_id)
+        template.fork(spec, container)
+        return container
+
+    def kill(self, container_id: str, signal: int = signal.SIGKILL) -> None:
+        """Sends a signal to the container. Nothing happens if it has ended."""
+        if self._template is not None and container_id in self._template.containers:
+            self._template.kill(container_id, signal)
+
+    async def close(self, grace: float) -> None:
+        """Ends every container and the template. No process is left.
+
+        Args:
+            grace: Seconds that containers may take to end by themselves (they get SIGTERM) before they are killed.
+        """
+        self._closed = True
+        try:
+            if self._template is not None:
+                await self._template.empty(grace)
+        finally:
+            for template in (*self._lost, self._template):
+                if template is not None:
+                    await template.close()
+
+    def _live_template(self) -> TemplateProcess:
+        if self._closed:
+            raise RuntimeError("the placer is closed")
+        if self._template is not None and self._template.lost:
+            self._lost = [template for template in (*self._lost, self._template) if not template.ended]
+            self._template = None
+        if self._template is None:
+            self._template = TemplateProcess(self._on_exit)
+        return self._template

@@ -1,0 +1,203 @@
+"""Runs coroutine functions, and async generators, on a loop of the container's own."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+from modal_lite._core.context import input_context
+from modal_lite._core.held import hold
+from modal_lite._core.messages import Failure, Lease
+from modal_lite._transport.blocking import ConnectionClosed
+from modal_lite._transport.progress import RUNNING
+from modal_lite._worker import outcomes, reports
+from modal_lite._worker.chunks import Invoke, decode
+from modal_lite._worker.executor import Target
+from modal_lite._worker.generator_stream import GeneratorStream
+from modal_lite._worker.leases import Leases
+from modal_lite._worker.process import flush_output
+from modal_lite._worker.running_lease import FLUSH_INTERVAL, RunningLease
+
+T = TypeVar("T")
+
+
+class AsyncExecutor:
+    """One loop for the container's life, so that what the function leaves running goes on between inputs.
+
+    Each input is a task of its own, which an interruption cancels.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], tag: str, is_generator: bool, leases: Leases, words: "memoryview[int]"
+    ) -> None:
+        self._function = function
+        self._tag = tag
+        self._is_generator = is_generator
+        self._leases = leases
+        self._words = words
+        self._runner = asyncio.Runner()
+        self._loop = self._runner.get_loop()
+        self._arrived = asyncio.Event()
+        self._tasks: dict[int, asyncio.Task[Any]] = {}
+        """By the input's index in the lease that runs."""
+        self._stream: GeneratorStream | None = None
+        leases.on_arrival = self.wake
+
+    def serve(self) -> None:
+        """See `Executor`."""
+        with self._runner:
+            self._runner.run(self._serve())
+
+    # --- the control thread ------------------------------------------------------------------------------------------
+
+    def interrupt(self, target: Target) -> None:
+        """See `Executor`."""
+        self._call_in_loop(lambda: self._cancel(target))
+
+    def nudge(self) -> bool:
+        """See `Executor`. One cancellation is enough."""
+        return False
+
+    def credit(self, lease_id: int, consumed: int) -> None:
+        """See `Executor`."""
+        stream = self._stream
+        if stream is not None and stream.lease_id == lease_id:
+            stream.credit(consumed)
+
+    def wake(self) -> None:
+        """See `Executor`."""
+        self._call_in_loop(self._arrived.set)
+
+    def _call_in_loop(self, callback: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:
+            pass  # The loop is closed: the container is leaving.
+
+    # --- the main thread ---------------------------------------------------------------------------------------------
+
+    def _cancel(self, target: Target) -> None:
+        task = self._tasks.get(target.index)
+        if task is not None and not target.lease.is_over(target.index):
+            task.cancel()
+
+    async def _serve(self) -> None:
+        fd = self._leases.channel.fileno()
+        while not self._leases.stopping:
+            arrived = self._leases.next_if_any()
+            if arrived is not None:
+                await self._run(*arrived)
+                del arrived
+                continue
+            self._arrived.clear()
+            self._loop.add_reader(fd, self._arrived.set)
+            try:
+                await self._arrived.wait()
+            finally:
+                self._loop.remove_reader(fd)
+
+    async def _run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
+        try:
+            try:
+                invoke, items = decode(lease, body, self._function)
+            except BaseException as error:
+                reports.refuse_all(running, self._tag, error)
+                return
+            while (indices := running.next_run()) is not None:
+                if self._is_generator:
+                    for index in indices:
+                        await self._run_generator(running, index, invoke, items[index - lease.chunk_start])
+                else:
+                    await self._run_inputs(running, indices, invoke, items, lease.chunk_start)
+        finally:
+            self._leases.end(running)
+
+    async def _run_inputs(
+        self, running: RunningLease, indices: Iterator[int], invoke: Invoke, items: Any, offset: int
+    ) -> None:
+        due = self._loop.time() + FLUSH_INTERVAL
+        for index in indices:
+            self._words[RUNNING] = index + 1
+            value, error = await self._in_task(running, index, _call(invoke, items[index - offset]))
+            if error is not None:
+                reports.fail(running, index, error)
+            else:
+                reports.keep(running, index, self._tag, value)
+            if self._loop.time() >= due:
+                flush_output()
+                running.flush()
+                due = self._loop.time() + FLUSH_INTERVAL
+        flush_output()
+
+    async def _in_task(
+        self, running: RunningLease, index: int, coroutine: Coroutine[Any, Any, T]
+    ) -> tuple[T | None, BaseException | None]:
+        """The coroutine's result or exception, run in a task that knows which input it belongs to."""
+        context = copy_context()
+        context.run(input_context.set, (running.call_id, index))
+        task = self._loop.create_task(_guard(coroutine), context=context)
+        self._tasks[index] = task
+        try:
+            return await task
+        except asyncio.CancelledError as error:
+            coroutine.close()  # Cancelled before its first step.
+            return None, error
+        finally:
+            del self._tasks[index]
+
+    async def _run_generator(self, running: RunningLease, index: int, invoke: Invoke, item: Any) -> None:
+        self._words[RUNNING] = index + 1
+        stream = self._stream = GeneratorStream(running.lease_id, self._leases.channel)
+        try:
+            failure, error = await self._in_task(running, index, self._stream_values(invoke, item, stream))
+            if isinstance(error, ConnectionClosed):
+                raise error
+        finally:
+            self._stream = None
+            stream.close()
+        flush_output()
+        if error is not None:
+            reports.fail(running, index, error)
+        elif failure is not None:
+            running.fail(index, failure)
+        else:
+            running.generator_done(stream.count)
+
+    async def _stream_values(self, invoke: Invoke, item: Any, stream: GeneratorStream) -> Failure | None:
+        """Sends what the generator yields. Returns why it was ended early, None if it ended by itself."""
+        generator = invoke(item)
+        if not isinstance(generator, AsyncIterator):
+            return outcomes.no_iterator(self._tag, generator)
+        room = asyncio.Event()
+        stream.on_room = lambda: self._call_in_loop(room.set)
+        try:
+            async for value in generator:
+                try:
+                    held, payload = hold(value)
+                except BaseException as error:
+                    return outcomes.unpicklable(self._tag, value, error)
+                stream.put(held, payload)
+                while not stream.has_room:
+                    room.clear()
+                    # What came between the question and the clearing has set it for nothing.
+                    if not stream.has_room:
+                        await room.wait()
+            return None
+        finally:
+            close = getattr(generator, "aclose", None)
+            if close is not None:
+                await close()
+
+
+async def _guard(coroutine: Coroutine[Any, Any, T]) -> tuple[T | None, BaseException | None]:
+    """Keeps SystemExit and KeyboardInterrupt from ending the loop where they are raised."""
+    try:
+        return await coroutine, None
+    except BaseException as error:
+        return None, error
+
+
+async def _call(invoke: Invoke, item: Any) -> Any:
+    value = invoke(item)
+    return await value if inspect.isawaitable(value) else value

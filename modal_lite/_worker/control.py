@@ -1,0 +1,123 @@
+"""The thread that listens to the plane while user code runs."""
+
+import os
+import select
+import socket
+import threading
+import time
+
+from modal_lite._core.messages import CancelInput, ContainerControl, GeneratorCredit, Recall, Stop
+from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
+from modal_lite._worker.executor import Executor, Target
+from modal_lite._worker.leases import Leases
+from modal_lite._worker.running_lease import RunningLease
+
+TERM_GRACE = 1.0
+"""Seconds to leave within after SIGTERM or SIGINT."""
+_FIRST_NUDGE = 0.001
+_LAST_NUDGE = 0.05
+
+
+class Control:
+    """Carries out what the plane asks for, and ends the process when the plane is gone, whatever user code does.
+
+    Attributes:
+        executor: What runs leases; None until the user's function is loaded.
+        status: The exit status to leave with after a stop.
+    """
+
+    def __init__(self, channel: BlockingChannel, leases: Leases, data: socket.socket) -> None:
+        self.executor: Executor | None = None
+        self.status = 0
+        self._channel = channel
+        self._leases = leases
+        self._data = data
+        self._nudge_after: float | None = None
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_writer, False)
+
+    @property
+    def fds(self) -> list[int]:
+        """Descriptors of its own."""
+        return [self._wake_reader, self._wake_writer]
+
+    def start(self) -> None:
+        """Starts the thread."""
+        threading.Thread(target=self._run, name="modal_lite-control", daemon=True).start()
+
+    def request_stop(self, status: int) -> None:
+        """For signal handlers: the container is to leave with this status. Takes no locks, starts no thread."""
+        self.status = status
+        try:
+            os.write(self._wake_writer, b"!")
+        except OSError:
+            pass  # Requested often enough already, or this is a fork of the container.
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._wait()
+                message, _ = self._channel.recv()
+                self._handle(message)
+        except ConnectionClosed:
+            # The data channel's end wakes the main thread too, but it may be busy, for ever.
+            os._exit(self.status)
+        finally:
+            # An error here would leave a container that nobody can stop.
+            os._exit(1)
+
+    def _wait(self) -> None:
+        """Returns when a message has arrived; sees to everything else meanwhile."""
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        poll.register(self._wake_reader, select.POLLIN)
+        while not self._channel.buffered:
+            delay = self._nudge_after
+            ready = {fd for fd, _ in poll.poll(None if delay is None else delay * 1000)}
+            if delay is not None and not ready:
+                self._nudge(delay)
+            if self._wake_reader in ready:
+                os.read(self._wake_reader, 64)
+                self._stop(TERM_GRACE)
+            if self._channel.fileno() in ready:
+                return
+
+    def _nudge(self, delay: float) -> None:
+        if self.executor is not None and self.executor.nudge():
+            self._nudge_after = min(2 * delay, _LAST_NUDGE)
+        else:
+            self._nudge_after = None
+
+    def _handle(self, message: ContainerControl) -> None:
+        match message:
+            case Recall():
+                self._leases.recall(message.lease_id)
+            case CancelInput():
+                found = self._leases.interrupt(message.lease_id, message.index, message.timed_out)
+                self._interrupt(found, message.timed_out)
+            case GeneratorCredit():
+                if self.executor is not None:
+                    self.executor.credit(message.lease_id, message.consumed)
+            case Stop():
+                self._stop(message.grace)
+
+    def _interrupt(self, found: tuple[RunningLease, int] | None, timed_out: bool) -> None:
+        if found is not None and self.executor is not None:
+            self.executor.interrupt(Target(*found, timed_out))
+            self._nudge_after = _FIRST_NUDGE
+
+    def _stop(self, grace: float) -> None:
+        if self.executor is None:
+            os._exit(self.status)
+        # First of all, for what follows may have to wait for the main thread.
+        threading.Thread(target=self._leave, args=(grace,), name="modal_lite-leave", daemon=True).start()
+        self._interrupt(self._leases.stop(), timed_out=False)
+        try:
+            self._data.shutdown(socket.SHUT_RD)
+        except OSError:
+            pass  # The plane has closed it.
+        self.executor.wake()
+
+    def _leave(self, grace: float) -> None:
+        time.sleep(grace)
+        os._exit(self.status)

@@ -1,0 +1,96 @@
+"""A container's life, from the fork to its exit status."""
+
+import os
+import signal
+import socket
+from types import FrameType
+from typing import NamedTuple
+
+from modal_lite._core import context
+from modal_lite._core.failures import pack_exception
+from modal_lite._core.main_module import set_container_main
+from modal_lite._core.messages import ContainerControl, ContainerSpec, FailureKind, Ready, StartFailed, ToContainer
+from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
+from modal_lite._transport.progress import attach
+from modal_lite._worker import process
+from modal_lite._worker.async_executor import AsyncExecutor
+from modal_lite._worker.control import Control
+from modal_lite._worker.leases import Leases
+from modal_lite._worker.loading import is_async, load_function
+from modal_lite._worker.sync_executor import SyncExecutor
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status after KeyboardInterrupt."""
+
+
+class Descriptors(NamedTuple):
+    """What a container inherits, in the order in which the placer sends it."""
+
+    data: int
+    control: int
+    client: int
+    progress: int
+    stdout: int
+    stderr: int
+
+
+def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
+    """Serves the function of the spec until the plane is done with it. Returns the exit status."""
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    process.redirect_output(fds.stdout, fds.stderr)
+    data = socket.socket(fileno=fds.data)
+    words = attach(fds.progress)
+    os.close(fds.progress)
+    channel = BlockingChannel(data, ToContainer)
+    leases = Leases(channel, words)
+    context.enter_container(spec.container_id, leases.running_input)
+    context.client_socket = socket.socket(fileno=fds.client)
+    set_container_main(spec.main)
+    control = Control(BlockingChannel(socket.socket(fileno=fds.control), ContainerControl), leases, data)
+    process.reset_in_forks([fds.data, fds.control, fds.client, *control.fds])
+    control.start()
+    try:
+        executor = _start(spec, leases, words, control)
+        if executor is None:
+            return 1
+        channel.send(Ready(os.getpid()))
+        executor.serve()
+    except ConnectionClosed:
+        pass
+    except KeyboardInterrupt:
+        control.status = INTERRUPTED
+    process.finish()
+    return control.status
+
+
+def _start(
+    spec: ContainerSpec, leases: Leases, words: "memoryview[int]", control: Control
+) -> SyncExecutor | AsyncExecutor | None:
+    """Loads the function; None if that failed, which is reported."""
+    try:
+        process.enter_surroundings(spec)
+        function = load_function(spec)
+    except BaseException as error:
+        failure, payload = pack_exception(error, FailureKind.INIT)
+        leases.channel.send(StartFailed(failure, payload.sizes), payload)
+        process.flush_output()
+        return None
+    executor: SyncExecutor | AsyncExecutor
+    if is_async(function):
+        executor = AsyncExecutor(function, spec.tag, spec.is_generator, leases, words)
+    else:
+        executor = SyncExecutor(function, spec.tag, spec.is_generator, leases, words)
+    control.executor = executor
+
+    def on_sigterm(signum: int, frame: FrameType | None) -> None:
+        control.request_stop(0)
+
+    def on_sigint(signum: int, frame: FrameType | None) -> None:
+        if isinstance(executor, SyncExecutor) and executor.runs_user_code(frame):
+            raise KeyboardInterrupt
+        control.request_stop(INTERRUPTED)
+
+    signal.signal(signal.SIGTERM, on_sigterm)
+    signal.signal(signal.SIGINT, on_sigint)
+    return executor

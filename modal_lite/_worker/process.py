@@ -1,0 +1,92 @@
+"""The container as a process: its standard streams, its surroundings, its end."""
+
+import atexit
+import ctypes
+import importlib
+import io
+import os
+import random
+import signal
+import sys
+import threading
+import traceback
+
+from modal_lite._core.messages import ContainerSpec
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def die_with(parent_pid: int) -> None:
+    """Has the system kill this process when its parent is gone, where the system can (Linux)."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def redirect_output(stdout_fd: int, stderr_fd: int) -> None:
+    """Makes the pipes this process's standard output and error, and closes the descriptors."""
+    os.dup2(stdout_fd, 1)
+    os.dup2(stderr_fd, 2)
+    os.close(stdout_fd)
+    os.close(stderr_fd)
+    sys.stdout = sys.__stdout__ = _text_stream(1, "<stdout>", "strict")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _text_stream(2, "<stderr>", "backslashreplace")  # type: ignore[misc]
+
+
+def _text_stream(fd: int, name: str, errors: str) -> io.TextIOWrapper:
+    raw = io.FileIO(fd, "w", closefd=False)
+    raw.name = name
+    # By line also where that costs something: what a killed container has printed must not be lost with it.
+    return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", errors, line_buffering=True)
+
+
+def enter_surroundings(spec: ContainerSpec) -> None:
+    """Gives this process the working directory, the module path and the environment of the spec.
+
+    Raises:
+        OSError: There is no such directory.
+    """
+    os.environ.update(spec.env)
+    os.chdir(spec.cwd)
+    sys.path[:] = spec.sys_path
+    sys.argv[:] = [spec.main.path or spec.main.name if spec.main is not None else ""]
+    # The template may have looked into directories of the path before files were put there.
+    importlib.invalidate_caches()
+    random.seed()
+
+
+def reset_in_forks(fds: list[int]) -> None:
+    """Makes processes that user code forks ordinary ones, which neither hold the connections nor keep our handlers."""
+
+    def reset() -> None:
+        for fd in fds:
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGURG, signal.SIG_DFL)
+
+    os.register_at_fork(after_in_child=reset)
+
+
+def flush_output() -> None:
+    """Makes what user code has printed visible, also an unfinished line."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass  # Closed, or replaced by user code, or nobody reads it any more.
+
+
+def finish() -> None:
+    """What an interpreter does at its end: waits for threads, runs exit functions, flushes."""
+    for step in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
+        try:
+            step()
+        except BaseException:
+            traceback.print_exc()
+    flush_output()

@@ -1,0 +1,38 @@
+"""Reporting what became of single inputs, alike for every executor."""
+
+from modal_lite._core.failures import pack_exception
+from modal_lite._core.held import hold
+from modal_lite._core.messages import FailureKind
+from modal_lite._worker import outcomes
+from modal_lite._worker.process import flush_output
+from modal_lite._worker.running_lease import RunningLease
+
+
+def refuse_all(running: RunningLease, tag: str, error: BaseException) -> None:
+    """Fails every input of a lease whose chunk could not be unpickled."""
+    failure = outcomes.undecodable(tag, error)
+    while (indices := running.next_run()) is not None:
+        for index in indices:
+            running.fail(index, failure)
+
+
+def keep(running: RunningLease, index: int, tag: str, value: object) -> None:
+    """Takes the value of the input that follows those finished, to be reported by the next flush if it is small."""
+    try:
+        held, payload = hold(value)
+    except BaseException as error:
+        running.fail(index, outcomes.unpicklable(tag, value, error))
+        return
+    if payload is None:
+        running.values.append(held)
+    else:
+        running.succeed(index, payload)
+
+
+def fail(running: RunningLease, index: int, error: BaseException) -> None:
+    """Reports what the input raised. Raises it again if it is to end the container."""
+    flush_output()
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    failure, payload = pack_exception(error, FailureKind.USER)
+    running.fail(index, failure, payload)

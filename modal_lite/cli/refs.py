@@ -1,0 +1,173 @@
+"""REF on the command line: which module it means, and what there is to run in it."""
+
+import difflib
+import importlib
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import click
+
+from modal_lite._core.main_module import load_module, script_module_name
+from modal_lite.app import App, LocalEntrypoint
+from modal_lite.cli.failures import user_code
+from modal_lite.functions import Function
+
+_NO_APP = """There is no app in {where}. Define one at module level:
+
+    import modal_lite
+
+    app = modal_lite.App("example")
+
+    @app.function()
+    def hello():
+        print("hello")"""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """`file.py`, `file.py::name`, or `pkg.mod::name` after `-m`."""
+
+    target: str
+    """The file, or the module's name."""
+    name: str | None
+    is_module: bool
+
+    @staticmethod
+    def parse(text: str, is_module: bool) -> "Ref":
+        """Takes a REF apart. Raises click.UsageError if there is nothing where it points to."""
+        target, separator, name = text.partition("::")
+        if separator and not name:
+            raise click.UsageError(f"A name is missing after the :: of {text!r}.")
+        if not is_module:
+            _check_file(target)
+        return Ref(target, name or None, is_module)
+
+    def load(self) -> ModuleType:
+        """Imports the module, from the file's folder or the current one. What it raises ends the process.
+
+        Raises:
+            click.UsageError: There is no such module.
+        """
+        here = os.getcwd()
+        if here not in sys.path:
+            sys.path.insert(0, here)
+        if not self.is_module:
+            path = os.path.abspath(self.target)
+            sys.path.insert(0, os.path.dirname(path))
+            with user_code():
+                return load_module(script_module_name(path), path)
+        with user_code():
+            try:
+                return importlib.import_module(self.target)
+            except ModuleNotFoundError as error:
+                # Else it is a module that this one imports.
+                if error.name is None or not f"{self.target}.".startswith(f"{error.name}."):
+                    raise
+                missing = error.name
+        raise click.UsageError(
+            f"There is no module {missing!r} in {here} or on Python's path. Run this in the folder that holds its "
+            "outermost package."
+        )
+
+    def command(self, name: str | None = None) -> str:
+        """The command that runs `name` of this module."""
+        target = f"{self.target}::{name}" if name else self.target
+        return f"modal-lite run {'-m ' if self.is_module else ''}{shlex.quote(target)}"
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """A local entrypoint or a function, and the app to run for it."""
+
+    app_variable: str
+    app: Any
+    name: str
+    object: Any
+
+    @property
+    def is_entrypoint(self) -> bool:
+        """Whether it is a local entrypoint; else it is a function."""
+        return isinstance(self.object, LocalEntrypoint)
+
+    @property
+    def raw_f(self) -> Any:
+        """The Python function."""
+        return self.object.raw_f if isinstance(self.object, LocalEntrypoint) else self.object.get_raw_f()
+
+
+def find_runnable(ref: Ref, module: ModuleType) -> Runnable:
+    """The entrypoint or function that a REF means. Raises click.UsageError, with what could be run instead."""
+    apps = _apps(module)
+    if not apps:
+        raise click.UsageError(_NO_APP.format(where=ref.target))
+    runnables = [runnable for variable, app in apps.items() for runnable in _runnables(variable, app)]
+    if not runnables:
+        raise click.UsageError(
+            f"The app of {ref.target} has nothing to run: put @app.function() or @app.local_entrypoint() above a function."
+        )
+    candidates = runnables
+    if ref.name is not None:
+        named = [r for r in runnables if ref.name in (r.name, f"{r.app_variable}.{r.name}")]
+        candidates = named or [r for r in runnables if ref.name == r.app_variable]
+        if not candidates:
+            raise click.UsageError(_unknown_name(ref, ref.name, runnables))
+    for kind in (True, False):
+        chosen = [runnable for runnable in candidates if runnable.is_entrypoint is kind]
+        if len(chosen) == 1:
+            return chosen[0]
+        if chosen:
+            break
+    several = f"{ref.target} has several" if ref.name is None else f"{ref.name!r} could be several"
+    raise click.UsageError(f"{several} entrypoints or functions. Say which to run:\n\n{_listing(ref, candidates)}")
+
+
+def _check_file(target: str) -> None:
+    if os.path.isfile(target):
+        return
+    if os.path.isdir(target):
+        raise click.UsageError(f"{target!r} is a folder. Name a file in it, or a package with -m.")
+    advice = "Check the path."
+    if os.path.isfile(f"{target}.py"):
+        advice = f"Did you mean {target}.py?"
+    elif os.sep not in target and not target.endswith(".py"):
+        advice = f"To run a module by its name, add -m: modal-lite run -m {target}"
+    raise click.UsageError(f"There is no file {target!r} in {os.getcwd()}. {advice}")
+
+
+def _apps(module: ModuleType) -> dict[str, Any]:
+    apps: dict[str, Any] = {}
+    for variable, value in vars(module).items():
+        if isinstance(value, App) and not any(value is app for app in apps.values()):
+            apps[variable] = value
+    return apps
+
+
+def _runnables(variable: str, app: Any) -> list[Runnable]:
+    entrypoints: dict[str, LocalEntrypoint[..., Any]] = app.registered_entrypoints
+    functions: dict[str, Function[..., Any, Any]] = app.registered_functions
+    return [Runnable(variable, app, name, found) for name, found in [*entrypoints.items(), *functions.items()]]
+
+
+def _unknown_name(ref: Ref, name: str, runnables: list[Runnable]) -> str:
+    names = [runnable.name for runnable in runnables]
+    near = difflib.get_close_matches(name, [*names, *(f"{r.app_variable}.{r.name}" for r in runnables)], 3)
+    words = f"{ref.target} has no entrypoint or function {name!r}."
+    if near:
+        words += f" Did you mean {' or '.join(near)}?"
+    return f"{words}\n\n{_listing(ref, runnables)}"
+
+
+def _listing(ref: Ref, runnables: list[Runnable]) -> str:
+    """A line for each of them: the command that runs it, and what it is."""
+    names = [runnable.name for runnable in runnables]
+    rows = []
+    for runnable in runnables:
+        unique = names.count(runnable.name) == 1
+        command = ref.command(runnable.name if unique else f"{runnable.app_variable}.{runnable.name}")
+        rows.append((command, "entrypoint" if runnable.is_entrypoint else "function"))
+    width = max(len(command) for command, _ in rows)
+    return "\n".join(f"  {command:{width}}  {kind}" for command, kind in rows)
