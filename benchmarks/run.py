@@ -22,11 +22,10 @@ ROOT = Path(__file__).parents[1]
 def run_once(peer: str, workload: str, scale: float, timeout: float) -> dict[str, object]:
     """Measures in a process group of its own, and leaves nothing of it behind. Failures are a row as well."""
     command = [sys.executable, "-m", "benchmarks.once", peer, workload, "--scale", str(scale)]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -21,28 +21,14 @@ from modal_lite.retries import Retries
 from modal_lite.secret import Secret
 
 P = typing_extensions.ParamSpec("P")
-ReturnType = TypeVar("ReturnType", covariant=True)
 R = TypeVar("R")
 
 
-class _FunctionDecoratorType:
-    """What `@app.function()` returns: takes the function, gives the `Function`."""
+class _FunctionDecorator:
+    """What `@app.function()` returns, on this side of the wrappers: takes the function, gives the `_Function`."""
 
-    def __init__(self, decorate: Callable[[Any], Any]) -> None:
-        self._decorate = decorate
-
-    @overload
-    def __call__(
-        self, func: Callable[P, Coroutine[Any, Any, ReturnType]]
-    ) -> "_Function[P, ReturnType, Coroutine[Any, Any, ReturnType]]": ...
-
-    @overload
-    def __call__(self, func: Callable[P, ReturnType]) -> "_Function[P, ReturnType, ReturnType]": ...
-
-    @untranslated(arguments=True)
-    def __call__(self, func: Any) -> Any:
-        """Decorates the function."""
-        return self._decorate(func)
+    def __init__(self, decorate: Callable[[Any], _Function[..., Any, Any]]) -> None:
+        self.decorate = decorate
 
 
 class _App:
@@ -136,7 +122,7 @@ class _App:
         concurrency_limit: int | None = None,
         container_idle_timeout: float | None = None,
         allow_concurrent_inputs: int | None = None,
-    ) -> _FunctionDecoratorType:
+    ) -> _FunctionDecorator:
         """Decorates a Python function, so that it can run in containers: `@app.function()`.
 
         Args:
@@ -211,7 +197,7 @@ class _App:
         settings = parse_settings(FunctionSettings(timeout=None), options)
         variables = parse_env(env, (*self._secrets, *secrets))
 
-        def decorate(function: Any) -> Any:
+        def decorate(function: Any) -> _Function[..., Any, Any]:
             info = FunctionInfo.of(function, serialized, is_generator, "@app.function()")
             decorated: _Function[..., Any, Any] = _Function(
                 self, info, name or info.raw_f.__name__, settings, variables
@@ -219,7 +205,7 @@ class _App:
             self._functions[decorated.tag] = decorated
             return decorated
 
-        return _FunctionDecoratorType(decorate)
+        return _FunctionDecorator(decorate)
 
     @untranslated(arguments=True, result=True)
     def local_entrypoint(

@@ -113,11 +113,6 @@ class _FunctionCall(Generic[ReturnType]):
             raise InvalidError(f"{function_call_id!r} is not the id of a function call (they look like fc-…).")
         return _FunctionCall(function_call_id, client if client is not None else current_client())
 
-    @staticmethod
-    async def gather(*function_calls: "_FunctionCall[R]") -> list[R]:
-        """See `modal_lite.gather`."""
-        return await gather(*function_calls)
-
     def __repr__(self) -> str:
         return f"<FunctionCall {self._call_id}>"
 

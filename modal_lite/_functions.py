@@ -1,6 +1,6 @@
 """Functions: what `@app.function()` makes of a Python function."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import typing_extensions
@@ -14,7 +14,7 @@ from modal_lite._core.payload import EMPTY
 from modal_lite._core.requests import CallKind, FunctionDefinition
 from modal_lite._core.serialization import dumps_function
 from modal_lite._core.settings import FunctionSettings
-from modal_lite._core.wrapping import blocking_refusal, refused_in_loops, untranslated
+from modal_lite._core.wrapping import blocking_refusal, hidden_from_types, refused_in_loops, untranslated
 from modal_lite._function_call import _FunctionCall
 from modal_lite._function_info import FunctionInfo
 from modal_lite._inputs import InputSource, dump_arguments
@@ -27,7 +27,7 @@ from modal_lite.secret import Secret
 from modal_lite.types import FunctionStats
 
 if TYPE_CHECKING:
-    from modal_lite._app import _App
+    import modal_lite._app
 
 P = typing_extensions.ParamSpec("P")
 ReturnType = TypeVar("ReturnType", covariant=True)
@@ -43,7 +43,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
 
     def __init__(
         self,
-        app: "_App",
+        app: "modal_lite._app._App",
         info: FunctionInfo,
         tag: str,
         settings: FunctionSettings,
@@ -64,7 +64,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     # --- what it is --------------------------------------------------------------------------------------------------
 
     @property
-    def app(self) -> "_App":
+    def app(self) -> "modal_lite._app._App":
         """The app that it was defined in."""
         return self._app
 
@@ -101,7 +101,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     def __repr__(self) -> str:
         return f"<Function {self._tag} of {self._info.module_name}>"
 
-    def __call__(self, *args: typing_extensions.Never, **kwargs: typing_extensions.Never) -> NoReturn:
+    @hidden_from_types
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refused: it would not be clear where it runs."""
         remote = "remote_gen" if self._info.is_generator else "remote"
         raise TypeError(
@@ -199,7 +200,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     @untranslated(arguments=True, result=True)
     def map(
         self,
-        *input_iterators: Any,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
         kwargs: Mapping[str, Any] = {},
         order_outputs: bool = True,
         return_exceptions: bool = False,
@@ -231,7 +232,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     @untranslated(arguments=True, result=True)
     def starmap(
         self,
-        input_iterator: Any,
+        input_iterator: Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]],
         kwargs: Mapping[str, Any] = {},
         order_outputs: bool = True,
         return_exceptions: bool = False,
@@ -268,7 +269,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     @untranslated(arguments=True, result=True)
     async def for_each(
         self,
-        *input_iterators: Any,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
         kwargs: Mapping[str, Any] = {},
         ignore_exceptions: bool = False,
     ) -> None:
@@ -296,7 +297,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     @untranslated(arguments=True)
     async def spawn_map(
         self,
-        *input_iterators: Any,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
         kwargs: Mapping[str, Any] = {},
     ) -> _FunctionCall[ReturnType]:
         """Starts the function for every input and returns once all are accepted.
@@ -510,7 +511,7 @@ def encode_function(function: _Function[Any, Any, Any]) -> tuple[Any, ...]:
     return function._object_id, info.module_name, info.qualname, info.is_generator, info.is_async, function._tag
 
 
-def decode_function(data: tuple[Any, ...], app: "_App") -> _Function[Any, Any, Any]:
+def decode_function(data: tuple[Any, ...], app: "modal_lite._app._App") -> _Function[Any, Any, Any]:
     """The handle again, in another process: it can be called, but its code is not there."""
     object_id, module_name, qualname, is_generator, is_async, tag = data
 

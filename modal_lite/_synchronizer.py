@@ -53,6 +53,14 @@ class _Synchronizer(Synchronizer):
         """The public object of an implementation; always the same one."""
         return self._translate_scalar_out(implementation)
 
+    def _wrap_class(self, cls: Any, interface: Any, name: str | None, target_module: str | None = None) -> Any:
+        wrapper = super()._wrap_class(cls, interface, name, target_module)
+        if cls.__module__.startswith("modal_lite."):
+            # What is private to the implementation is no method of the public class.
+            for attribute in [key for key in vars(wrapper) if key[0] == "_" != key[1] and not key.startswith("_sync_")]:
+                delattr(wrapper, attribute)
+        return wrapper
+
     def _wrap_proxy_method(
         self, method: Any, interface: Any, allow_futures: bool = True, include_aio_interface: bool = True
     ) -> Any:

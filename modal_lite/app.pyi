@@ -10,39 +10,28 @@ import modal_lite._local_entrypoint
 import modal_lite.functions
 import modal_lite.retries
 import modal_lite.secret
+from modal_lite._local_entrypoint import LocalEntrypoint as LocalEntrypoint
 
-class LocalEntrypoint(typing.Generic[modal_lite._local_entrypoint.P, modal_lite._local_entrypoint.R]):
-    """What `@app.local_entrypoint()` makes: can be called like the function it was put on.
+P = typing.ParamSpec("P")
 
-    Attributes:
-        name: Its name on the command line.
-        raw_f: The function.
+R = typing.TypeVar("R")
+
+class FunctionDecorator:
+    """What `@app.function()` returns: takes a Python function, gives the `Function`.
+
+    Written by hand because generated types would read `Coroutine[Any, Any, R]` as `R`, and an async function's own type is
+    needed for `Function.local`.
     """
-    def __init__(
-        self,
-        function: collections.abc.Callable[modal_lite._local_entrypoint.P, modal_lite._local_entrypoint.R],
-        name: str,
-    ) -> None:
+    def __init__(self, decorator: modal_lite._app._FunctionDecorator) -> None:
         """Initialize self.  See help(type(self)) for accurate signature."""
         ...
 
-    def __call__(
-        self, *args: modal_lite._local_entrypoint.P.args, **kwargs: modal_lite._local_entrypoint.P.kwargs
-    ) -> modal_lite._local_entrypoint.R:
-        """Calls the function, here."""
-        ...
-
-class FunctionDecoratorType:
-    """What `@app.function()` returns: takes the function, gives the `Function`."""
-    def __init__(self, decorate: collections.abc.Callable[[typing.Any], typing.Any]) -> None: ...
     @typing.overload
     def __call__(
-        self, func: collections.abc.Callable[modal_lite._app.P, modal_lite._app.ReturnType]
-    ) -> modal_lite.functions.Function[modal_lite._app.P, modal_lite._app.ReturnType, modal_lite._app.ReturnType]: ...
+        self, function: collections.abc.Callable[P, collections.abc.Coroutine[typing.Any, typing.Any, R]]
+    ) -> modal_lite.functions.Function[P, R, collections.abc.Coroutine[typing.Any, typing.Any, R]]: ...
     @typing.overload
-    def __call__(
-        self, func: collections.abc.Callable[modal_lite._app.P, modal_lite._app.ReturnType]
-    ) -> modal_lite.functions.Function[modal_lite._app.P, modal_lite._app.ReturnType, modal_lite._app.ReturnType]: ...
+    def __call__(self, function: collections.abc.Callable[P, R]) -> modal_lite.functions.Function[P, R, R]: ...
 
 class App:
     """A set of functions that start and stop together.
@@ -119,7 +108,7 @@ class App:
         concurrency_limit: typing.Optional[int] = None,
         container_idle_timeout: typing.Optional[float] = None,
         allow_concurrent_inputs: typing.Optional[int] = None,
-    ) -> FunctionDecoratorType:
+    ) -> FunctionDecorator:
         """Decorates a Python function, so that it can run in containers: `@app.function()`.
 
         Args:

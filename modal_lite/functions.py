@@ -9,5 +9,6 @@ from modal_lite.types import FunctionStats
 FunctionCall = synchronizer.wrap(_FunctionCall, "FunctionCall", __name__)
 Function = synchronizer.wrap(_Function, "Function", __name__)
 gather = synchronizer.wrap(_gather, "gather", __name__)
+FunctionCall.gather = gather
 
 __all__ = ["Function", "FunctionCall", "FunctionStats", "gather"]

@@ -5,54 +5,16 @@ import typing
 import typing_extensions
 
 import modal_lite._client
-import modal_lite._core.requests
 import modal_lite._core.settings
 import modal_lite._function_call
 import modal_lite._function_info
 import modal_lite._functions
-import modal_lite._inputs
+import modal_lite.app
 import modal_lite.call_graph
-import modal_lite.exception
 import modal_lite.retries
 import modal_lite.secret
 import modal_lite.types
-
-class FunctionStats:
-    """What `Function.get_current_stats()` returns, as of one moment.
-
-    Attributes:
-        backlog: Inputs that wait for a container.
-        num_total_runners: Containers that exist, starting ones included.
-        num_running_inputs: Inputs that containers are working on.
-    """
-
-    backlog: int
-    num_total_runners: int
-    num_running_inputs: int
-
-    def __init__(self, backlog: int, num_total_runners: int, num_running_inputs: int = 0) -> None:
-        """Initialize self.  See help(type(self)) for accurate signature."""
-        ...
-
-    def __repr__(self):
-        """Return repr(self)."""
-        ...
-
-    def __eq__(self, other):
-        """Return self==value."""
-        ...
-
-    def __setattr__(self, name, value):
-        """Implement setattr(self, name, value)."""
-        ...
-
-    def __delattr__(self, name):
-        """Implement delattr(self, name)."""
-        ...
-
-    def __hash__(self):
-        """Return hash(self)."""
-        ...
+from modal_lite.types import FunctionStats as FunctionStats
 
 ReturnType_INNER = typing.TypeVar("ReturnType_INNER", covariant=True)
 
@@ -195,16 +157,6 @@ class FunctionCall(typing.Generic[modal_lite._function_call.ReturnType]):
 
     iter: __iter_spec[modal_lite._function_call.ReturnType]
 
-    class ___results_spec(typing_extensions.Protocol[ReturnType_INNER]):
-        def __call__(
-            self, /, start: int, end: typing.Optional[int]
-        ) -> typing.Generator[list[ReturnType_INNER], None, None]: ...
-        def aio(
-            self, /, start: int, end: typing.Optional[int]
-        ) -> collections.abc.AsyncGenerator[list[ReturnType_INNER], None]: ...
-
-    _results: ___results_spec[modal_lite._function_call.ReturnType]
-
     @staticmethod
     def from_id(function_call_id: str, client: typing.Optional[typing.Any] = None) -> FunctionCall[typing.Any]:
         """A reference to the call with this id. Nothing is looked up before the first use.
@@ -218,18 +170,42 @@ class FunctionCall(typing.Generic[modal_lite._function_call.ReturnType]):
         """
         ...
 
+    def __repr__(self) -> str: ...
+
     class __gather_spec(typing_extensions.Protocol):
-        def __call__(self, /, *function_calls) -> list[modal_lite._function_call.R]:
-            """See `modal_lite.gather`."""
+        def __call__(
+            self, /, *function_calls: FunctionCall[modal_lite._function_call.R]
+        ) -> list[modal_lite._function_call.R]:
+            """Waits until all the calls have results.
+
+            Args:
+                *function_calls: As returned by `Function.spawn`.
+
+            Returns:
+                Their results, in the order of the arguments; an empty list for none.
+
+            Raises:
+                Exception: What the first call to fail raised, as soon as it has. The other calls go on.
+            """
             ...
 
-        async def aio(self, /, *function_calls) -> list[modal_lite._function_call.R]:
-            """See `modal_lite.gather`."""
+        async def aio(
+            self, /, *function_calls: FunctionCall[modal_lite._function_call.R]
+        ) -> list[modal_lite._function_call.R]:
+            """Waits until all the calls have results.
+
+            Args:
+                *function_calls: As returned by `Function.spawn`.
+
+            Returns:
+                Their results, in the order of the arguments; an empty list for none.
+
+            Raises:
+                Exception: What the first call to fail raised, as soon as it has. The other calls go on.
+            """
             ...
 
     gather: typing.ClassVar[__gather_spec]
-
-    def __repr__(self) -> str: ...
 
 P_INNER = typing.ParamSpec("P_INNER")
 
@@ -243,7 +219,7 @@ class Function(
     """
     def __init__(
         self,
-        app: "_App",
+        app: modal_lite.app.App,
         info: modal_lite._function_info.FunctionInfo,
         tag: str,
         settings: modal_lite._core.settings.FunctionSettings,
@@ -251,7 +227,7 @@ class Function(
         base: typing.Optional[Function[typing.Any, typing.Any, typing.Any]] = None,
     ) -> None: ...
     @property
-    def app(self) -> "_App":
+    def app(self) -> modal_lite.app.App:
         """The app that it was defined in."""
         ...
 
@@ -284,9 +260,6 @@ class Function(
         ...
 
     def __repr__(self) -> str: ...
-    def __call__(self, *args: typing.Never, **kwargs: typing.Never) -> typing.NoReturn:
-        """Refused: it would not be clear where it runs."""
-        ...
 
     class __remote_spec(typing_extensions.Protocol[P_INNER, ReturnType_INNER]):
         def __call__(self, /, *args: P_INNER.args, **kwargs: P_INNER.kwargs) -> ReturnType_INNER:
@@ -350,16 +323,6 @@ class Function(
 
     remote_gen: __remote_gen_spec[modal_lite._functions.P]
 
-    class ___values_spec(typing_extensions.Protocol):
-        def __call__(
-            self, /, args: typing.Any, kwargs: typing.Any
-        ) -> typing.Generator[list[typing.Any], None, None]: ...
-        def aio(
-            self, /, args: typing.Any, kwargs: typing.Any
-        ) -> collections.abc.AsyncGenerator[list[typing.Any], None]: ...
-
-    _values: ___values_spec
-
     def local(
         self, *args: modal_lite._functions.P.args, **kwargs: modal_lite._functions.P.kwargs
     ) -> modal_lite._functions.OriginalReturnType:
@@ -401,7 +364,7 @@ class Function(
         def __call__(
             self,
             /,
-            *input_iterators: typing.Any,
+            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], typing.Iterable[typing.Any]],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             order_outputs: bool = True,
             return_exceptions: bool = False,
@@ -432,7 +395,9 @@ class Function(
         def aio(
             self,
             /,
-            *input_iterators: typing.Any,
+            *input_iterators: typing.Union[
+                collections.abc.Iterable[typing.Any], collections.abc.AsyncIterable[typing.Any]
+            ],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             order_outputs: bool = True,
             return_exceptions: bool = False,
@@ -466,7 +431,10 @@ class Function(
         def __call__(
             self,
             /,
-            input_iterator: typing.Any,
+            input_iterator: typing.Union[
+                collections.abc.Iterable[collections.abc.Sequence[typing.Any]],
+                typing.Iterable[collections.abc.Sequence[typing.Any]],
+            ],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             order_outputs: bool = True,
             return_exceptions: bool = False,
@@ -486,7 +454,10 @@ class Function(
         def aio(
             self,
             /,
-            input_iterator: typing.Any,
+            input_iterator: typing.Union[
+                collections.abc.Iterable[collections.abc.Sequence[typing.Any]],
+                collections.abc.AsyncIterable[collections.abc.Sequence[typing.Any]],
+            ],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             order_outputs: bool = True,
             return_exceptions: bool = False,
@@ -505,33 +476,11 @@ class Function(
 
     starmap: __starmap_spec[modal_lite._functions.ReturnType]
 
-    class ___map_spec(typing_extensions.Protocol):
-        def __call__(
-            self,
-            /,
-            source: modal_lite._inputs.InputSource,
-            name: str,
-            ordered: bool,
-            return_exceptions: bool,
-            wrap: bool,
-        ) -> typing.Generator[typing.Any, None, None]: ...
-        def aio(
-            self,
-            /,
-            source: modal_lite._inputs.InputSource,
-            name: str,
-            ordered: bool,
-            return_exceptions: bool,
-            wrap: bool,
-        ) -> collections.abc.AsyncGenerator[typing.Any, None]: ...
-
-    _map: ___map_spec
-
     class __for_each_spec(typing_extensions.Protocol):
         def __call__(
             self,
             /,
-            *input_iterators: typing.Any,
+            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], typing.Iterable[typing.Any]],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             ignore_exceptions: bool = False,
         ) -> None:
@@ -550,7 +499,9 @@ class Function(
         async def aio(
             self,
             /,
-            *input_iterators: typing.Any,
+            *input_iterators: typing.Union[
+                collections.abc.Iterable[typing.Any], collections.abc.AsyncIterable[typing.Any]
+            ],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             ignore_exceptions: bool = False,
         ) -> None:
@@ -570,7 +521,10 @@ class Function(
 
     class __spawn_map_spec(typing_extensions.Protocol[ReturnType_INNER]):
         def __call__(
-            self, /, *input_iterators: typing.Any, kwargs: collections.abc.Mapping[str, typing.Any] = {}
+            self,
+            /,
+            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], typing.Iterable[typing.Any]],
+            kwargs: collections.abc.Mapping[str, typing.Any] = {},
         ) -> FunctionCall[ReturnType_INNER]:
             """Starts the function for every input and returns once all are accepted.
 
@@ -587,7 +541,12 @@ class Function(
             ...
 
         async def aio(
-            self, /, *input_iterators: typing.Any, kwargs: collections.abc.Mapping[str, typing.Any] = {}
+            self,
+            /,
+            *input_iterators: typing.Union[
+                collections.abc.Iterable[typing.Any], collections.abc.AsyncIterable[typing.Any]
+            ],
+            kwargs: collections.abc.Mapping[str, typing.Any] = {},
         ) -> FunctionCall[ReturnType_INNER]:
             """Starts the function for every input and returns once all are accepted.
 
@@ -728,35 +687,6 @@ class Function(
             InvalidError: A value is of the wrong type or out of range.
         """
         ...
-
-    class ___resolve_spec(typing_extensions.Protocol):
-        def __call__(self, /) -> str:
-            """The id under which the function runs. Raises ExecutionError if it does not."""
-            ...
-
-        async def aio(self, /) -> str:
-            """The id under which the function runs. Raises ExecutionError if it does not."""
-            ...
-
-    _resolve: ___resolve_spec
-
-    class ___resolve_variant_spec(typing_extensions.Protocol):
-        def __call__(self, /, base: Function[typing.Any, typing.Any, typing.Any]) -> str: ...
-        async def aio(self, /, base: Function[typing.Any, typing.Any, typing.Any]) -> str: ...
-
-    _resolve_variant: ___resolve_variant_spec
-
-    def _hydrate(self, object_id: typing.Optional[str]) -> None:
-        """The app runs, and this is the function's id; or it does not, and there is none."""
-        ...
-
-    def _definition(self, app_id: str, app_name: str) -> modal_lite._core.requests.FunctionDefinition:
-        """What the control plane has to know, now that all functions of the app have ids."""
-        ...
-
-    def _refuse_generator(self, name: str) -> None: ...
-    def _wrong_kind(self, used: str, right: str) -> modal_lite.exception.InvalidError: ...
-    def _not_hydrated(self) -> modal_lite.exception.ExecutionError: ...
 
 class __gather_spec(typing_extensions.Protocol):
     def __call__(

@@ -46,6 +46,26 @@ _function_type_variables = type_stubs._get_func_type_vars
 type_stubs._get_func_type_vars = lambda *arguments: _ByName(_function_type_variables(*arguments))
 
 
+class _Emitter(type_stubs.StubEmitter):
+    """Re-exports classes that are defined elsewhere and not wrapped, where the original would define them once more."""
+
+    def __init__(self, target_module: str) -> None:
+        super().__init__(target_module)
+        self.reexports: list[str] = []
+
+    def add_class(self, cls: Any, name: str) -> None:
+        """Adds a class to the stub."""
+        if cls.__module__ == self.target_module:
+            hidden = {key: value for key, value in vars(cls).items() if hasattr(value, "__hidden_from_types__")}
+            for key in hidden:
+                delattr(cls, key)
+            super().add_class(cls, name)
+            for key, value in hidden.items():
+                setattr(cls, key, value)
+        else:
+            self.reexports.append(f"from {cls.__module__} import {name} as {name}\n")
+
+
 def generate(module_name: str) -> tuple[Path, str]:
     """The path of the module's stub, and what it has to hold.
 
@@ -55,7 +75,8 @@ def generate(module_name: str) -> tuple[Path, str]:
     # Overloads leave no trace at run time unless they are recorded while the module is imported.
     with overload_tracking.patched_overload():
         module = importlib.import_module(module_name)
-        source = type_stubs.StubEmitter.from_module(module).get_source()
+        emitter = _Emitter.from_module(module)
+        source = "".join(emitter.reexports) + emitter.get_source()
     assert module.__file__ is not None
     path = Path(module.__file__).with_suffix(".pyi")
     return path, _formatted(HEADER + source.replace(INHERITED_INIT, ""), path)

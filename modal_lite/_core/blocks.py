@@ -65,5 +65,6 @@ class Blocks(AsyncGenerator[T, None]):
 
 
 async def _nothing() -> AsyncGenerator[list[Any], None]:
-    for block in ():
+    empty: list[list[Any]] = []
+    for block in empty:
         yield block

@@ -33,6 +33,12 @@ def is_refused_in_loops(method: Any) -> bool:
     return getattr(method, "__refused_in_loops__", False)
 
 
+def hidden_from_types(method: F) -> F:
+    """The method is left out of the type stubs: it only explains, at run time, why there is no such method."""
+    method.__hidden_from_types__ = True  # type: ignore[attr-defined]
+    return method
+
+
 def blocking_refusal(name: str) -> str:
     """What to say to who calls the blocking form of method `name` inside an event loop."""
     return f"The blocking .{name}() would stop the event loop that it is used in. Use .{name}.aio() here."

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import modal_lite
 from modal_lite._core.messages import ContainerSpec, Exited, Fork, Forked, ForkFailed, FromTemplate, Kill
 from modal_lite._placement.local_container import LocalContainer
 from modal_lite._transport.channel import Channel
@@ -101,8 +100,9 @@ class TemplateProcess:
 
     async def _wait_for_end(self) -> None:
         deadline = self._loop.time() + _END_WAIT
-        while self._process.poll() is None and self._loop.time() < deadline:
-            await asyncio.sleep(_POLL)  # noqa: ASYNC110  (there is no event for it that every platform has)
+        # No event for the end of a process exists on every platform.
+        while self._process.poll() is None and self._loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL)
 
     def _send_waiting(self) -> None:
         while self._waiting and self._asked < _FORKS_AHEAD and not self._channel.closed:
@@ -201,10 +201,8 @@ def _launch() -> tuple["subprocess.Popen[bytes]", socket.socket, socket.socket]:
         fds = (their_frames.fileno(), their_descriptors.fileno())
         # The same path in the same order finds the same modules as here; the package is added for callers that took
         # its directory off the path again.
-        package_parent = str(Path(modal_lite.__file__).parent.parent)
-        path = [entry for entry in sys.path if isinstance(entry, str)]
-        if package_parent not in path:
-            path.append(package_parent)
+        package_parent = str(Path(__file__).parents[2])
+        path = [*sys.path] if package_parent in sys.path else [*sys.path, package_parent]
         try:
             process = subprocess.Popen(
                 [sys.executable, *_interpreter_options(), "-P", "-c", _START, *map(str, fds), *path],

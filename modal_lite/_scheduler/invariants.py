@@ -42,6 +42,8 @@ def _validate_container(scheduler: Scheduler, container: Container) -> None:
     assert len(container.leases) <= 2, container
     busy = container.state is ContainerState.STARTING or (bool(container.leases) and not container.waiting)
     assert container.active == busy, container
+    due = scheduler._next_check(container)
+    assert due is None or (container.check_at is not None and container.check_at <= due), f"{container} is forgotten"
     for lease in container.leases:
         assert lease.outstanding > 0, f"{container} keeps an empty lease"
 
@@ -53,8 +55,13 @@ def _validate_function(scheduler: Scheduler, function: Function) -> None:
         lease.outstanding for c in function.containers.values() for lease in c.leases
     ), function.function_id
     assert function.active == sum(1 for c in function.containers.values() if c.active), function.function_id
+    standing = [call for call in function.line if call.queued]
+    assert len(standing) == len(function.line) == len(set(standing)), f"{function.function_id}: {function.line}"
+    assert (function.function_id in scheduler._hungry) == (function.backlog > 0), function.function_id
     maximum = function.settings.max_containers
-    ready = [c for c in function.containers.values() if c.state is not ContainerState.STOPPING and c.leases]
-    assert maximum is None or len(ready) <= max(maximum, function.settings.min_containers) or any(
-        lease.recalled for c in ready for lease in c.leases
-    ), f"{function.function_id}: more containers at work than max_containers={maximum}"
+    live = [c for c in function.containers.values() if c.state is not ContainerState.STOPPING]
+    # A maximum that was lowered is reached as the containers that work come free.
+    assert maximum is None or len(live) <= maximum or all(c.leases for c in live), (
+        f"{function.function_id}: more containers than max_containers={maximum}"
+    )
+    assert not function.backlog or function.active or (maximum is not None and len(live) >= maximum), f"{function.function_id} starves"

@@ -8,8 +8,8 @@ container has finished but not reported must run again, and with so few inputs b
 Containers. A container counts against the cores ("slots") while it starts or runs an input that does not itself wait for
 a call. A function with work may always have one such container, so nobody starves and nested calls cannot deadlock.
 More than that it gets while slots are free; when they are not, each function with work is held to an equal share, so
-that a long map makes room for others as its leases end. An explicit `max_containers` is taken at its word: up to that
-many, whatever the number of cores.
+that a long map makes room for others as its leases end. Explicit numbers are taken at their word, whatever the number
+of cores: up to `max_containers`, and `min_containers` and `buffer_containers` beside the busy ones.
 """
 
 from modal_lite._scheduler.records import Call, Container, ContainerState, Function
@@ -28,6 +28,8 @@ MAX_LOSSES = 8
 """Lost containers that one input may cost before it fails."""
 MAX_START_FAILURES = 3
 """Containers in a row that may die at start before the waiting inputs fail."""
+MIN_SCALEDOWN = 0.1
+"""Seconds between two looks at an idle container that is kept, however short its scaledown window."""
 START_BACKOFF = 1.0
 """Seconds before a warm container is started again after one died at start; doubles up to MAX_START_BACKOFF."""
 MAX_START_BACKOFF = 60.0
@@ -67,12 +69,13 @@ def learn(function: Function, count: int, elapsed: float) -> None:
 
 def may_hold_more(function: Function, container: Container) -> bool:
     """True if the container, ready and given its leases, should get another lease."""
-    if container.state is not ContainerState.READY or container.waiting:
+    if container.state is not ContainerState.READY:
         return False
     held = container.leases
     if not held:
+        # It may still wait for a call that an input left behind: that keeps nobody from using it.
         return not (function.settings.single_use and container.used)
-    if len(held) > 1 or function.settings.single_use:
+    if len(held) > 1 or container.waiting or function.settings.single_use:
         return False
     head = held[0]
     if head.recalled or head.interrupted is not None:
@@ -93,9 +96,19 @@ def may_activate(function: Function, total_active: int, slots: int, demanding: i
 def wanted_containers(function: Function) -> int:
     """How many containers would be busy or warm if nothing held them back but `max_containers`."""
     settings = function.settings
-    busy = sum(1 for c in function.containers.values() if c.leases and c.state is ContainerState.READY)
-    wanted = busy + function.backlog
+    wanted = _busy(function) + function.backlog
     if wanted:
         wanted += settings.buffer_containers
     wanted = max(wanted, settings.min_containers)
     return wanted if settings.max_containers is None else min(wanted, settings.max_containers)
+
+
+def warm_containers(function: Function) -> int:
+    """How many containers the function has by the word of its settings, whatever the number of cores."""
+    settings = function.settings
+    buffer = settings.buffer_containers
+    return max(settings.min_containers, _busy(function) + buffer if buffer else 0)
+
+
+def _busy(function: Function) -> int:
+    return sum(1 for c in function.containers.values() if c.leases and c.state is ContainerState.READY)

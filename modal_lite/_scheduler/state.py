@@ -113,11 +113,11 @@ class Scheduler:
     def _function_changed(self, event: on.FunctionChanged, now: float) -> None:
         function = self._known(self.functions, event.function_id, "function")
         function.settings = event.settings
-        self._scale(function, now)
-        self._assign(function, now)
         self._shrink(function, now)
         for container in function.containers.values():
             self._look_again(container, now)
+        self._scale(function, now)
+        self._feed(now)
 
     def _function_removed(self, event: on.FunctionRemoved, now: float) -> None:
         function = self._known(self.functions, event.function_id, "function")
@@ -172,28 +172,26 @@ class Scheduler:
 
     def _call_cancelled(self, event: on.CallCancelled, now: float) -> None:
         call = self._known(self.calls, event.call_id, "call")
-        containers = [lease.container for lease in call.leases.values()]
+        containers = list(dict.fromkeys(lease.container for lease in call.leases.values()))
         self._cancel(call, now, interrupt=not event.terminate_containers)
         if event.terminate_containers:
             for container in containers:
                 self._kill(container, "its call was cancelled with terminate_containers=True", now)
+            self._feed(now)
 
     def _call_forgotten(self, event: on.CallForgotten, now: float) -> None:
         call = self._known(self.calls, event.call_id, "call")
         call.forgotten = True
-        if not call.finished:
+        if call.finished:
+            self._drop_if_forgotten(call)
+        else:
             self._cancel(call, now, interrupt=True)
-        self._drop_if_forgotten(call)
 
     def _cancel(self, call: Call, now: float, interrupt: bool) -> None:
         if call.finished or call.cancelled:
             return
         call.cancelled = call.closed = True
-        for waiting in call.pending:
-            self._fail_range(call, waiting, FailureKind.CANCELLED)
-        call.function.backlog -= call.waiting
-        call.waiting = 0
-        call.pending.clear()
+        self._fail_pending(call, FailureKind.CANCELLED)
         self._fail_delayed(call)
         for lease in list(call.leases.values()):
             self._fail_range(call, _rest(lease), FailureKind.CANCELLED, lease.container.container_id)
@@ -203,6 +201,16 @@ class Scheduler:
                 self._interrupt(lease, now, timed_out=False)
                 self._recall(lease)
         self._finish_if_done(call)
+
+    def _fail_pending(self, call: Call, kind: FailureKind) -> None:
+        function = call.function
+        for waiting in call.pending:
+            self._fail_range(call, waiting, kind)
+        call.pending.clear()
+        function.backlog -= call.waiting
+        call.waiting = 0
+        if not function.backlog:
+            self._hungry.pop(function.function_id, None)
 
     def _fail_delayed(self, call: Call) -> None:
         if not call.delayed:
@@ -296,37 +304,44 @@ class Scheduler:
             self._queue(lease.call, returned, front=True)
         self._uncount(lease, count)
         self._settle(lease, now)
-        self._assign(lease.call.function, now)
+        self._serve(lease.call.function, now)
 
     def _advance(self, lease: Lease, count: int, now: float) -> None:
         lease.reported += count
         lease.since = now
         if lease.interrupted is not None:
-            lease.interrupted = None
+            # Of a cancelled call, the next input is to end as well; of another, the interrupted one has ended.
+            lease.interrupted = None if self._current(lease) else now
             lease.timed_out = False
         self._uncount(lease, count)
         self._settle(lease, now)
         self._finish_if_done(lease.call)
-        function = lease.call.function
-        self._assign(function, now)
-        if len(self._hungry) > (function.function_id in self._hungry):
-            self._feed(now)
+        self._serve(lease.call.function, now)
 
     def _settle(self, lease: Lease, now: float) -> None:
         """Drops the lease from its container once nothing of it is outstanding."""
         if lease.outstanding:
             return
         container = lease.container
+        was_head = lease is container.leases[0]
         container.leases.remove(lease)
         lease.call.leases.pop(lease.lease_id, None)
-        if container.leases:
-            container.leases[0].since = now
-        else:
-            container.since = now
-            self._set_active(container)
-            if container.function.settings.single_use and container.used:
-                self._stop(container, now)
+        if not container.leases:
+            self._now_idle(container, now)
+        elif was_head:
+            head = container.leases[0]
+            head.since = now
+            if head.interrupted is not None:
+                head.interrupted = now
         self._look_again(container, now)
+
+    def _now_idle(self, container: Container, now: float) -> None:
+        container.since = now
+        self._set_active(container)
+        if container.function.settings.single_use and container.used:
+            self._stop(container, now)
+        else:
+            self._shrink(container.function, now)
 
     def _uncount(self, lease: Lease, count: int) -> None:
         lease.call.function.running -= count
@@ -370,8 +385,7 @@ class Scheduler:
         container.function.no_start_before = 0.0
         self._set_active(container)
         self._look_again(container, now)
-        self._assign(container.function, now)
-        self._feed(now)
+        self._serve(container.function, now)
 
     def _container_gone(self, event: on.ContainerGone, now: float) -> None:
         container = self.containers.pop(event.container_id, None)
@@ -394,7 +408,6 @@ class Scheduler:
                 self.functions.pop(function.function_id, None)
         else:
             self._scale(function, now)
-            self._assign(function, now)
         self._feed(now)
 
     def _lose(self, lease: Lease, running: tuple[int, int] | None, now: float) -> None:
@@ -442,16 +455,10 @@ class Scheduler:
         function.start_failures += 1
         delay = policy.START_BACKOFF * 2 ** min(function.start_failures - 1, 10)
         function.no_start_before = now + min(delay, policy.MAX_START_BACKOFF)
-        if not function.backlog:
-            self._schedule(function.no_start_before, function)
-            return
+        self._schedule(function.no_start_before, function)
         if start_error or function.start_failures >= policy.MAX_START_FAILURES:
-            for call in list(function.line):
-                function.backlog -= call.waiting
-                call.waiting = 0
-                for waiting in call.pending:
-                    self._fail_range(call, waiting, FailureKind.INIT)
-                call.pending.clear()
+            for call in function.line:
+                self._fail_pending(call, FailureKind.INIT)
                 self._finish_if_done(call)
 
     def _container_waiting(self, event: on.ContainerWaiting, now: float) -> None:
@@ -461,7 +468,6 @@ class Scheduler:
         if event.waiting:
             self._recall_unstarted(container)
             self._feed(now)
-            self._scale(container.function, now)
 
     def _set_active(self, container: Container) -> None:
         """Brings the count of containers that use a core up to date."""
@@ -498,6 +504,12 @@ class Scheduler:
         for function in list(self._hungry.values()):
             self._assign(function, now)
 
+    def _serve(self, function: Function, now: float) -> None:
+        """Gives the function its chance, then the others: it may have left free what they wait for."""
+        self._assign(function, now)
+        if len(self._hungry) > (function.function_id in self._hungry):
+            self._feed(now)
+
     def _assign(self, function: Function, now: float) -> None:
         """Leases the function's backlog to its containers and starts more where that is allowed."""
         if not function.backlog or function.removed:
@@ -514,10 +526,10 @@ class Scheduler:
                     continue
                 if self._give(function, container, now):
                     progress = True
-        if function.backlog:
-            self._scale(function, now)
-        else:
+        if not function.backlog:
             self._hungry.pop(function.function_id, None)
+        if function.backlog or function.settings.buffer_containers:
+            self._scale(function, now)
 
     def _may_lease(self, function: Function, container: Container) -> bool:
         """Idle containers need leave to become active; busy ones get more only while nobody is kept from its share."""
@@ -590,7 +602,7 @@ class Scheduler:
         while live < wanted:
             if failing and not function.backlog:
                 return
-            if live >= function.settings.min_containers and not self._may_activate(function):
+            if live >= policy.warm_containers(function) and not self._may_activate(function):
                 return
             self._start(function, now)
             live += 1
@@ -604,12 +616,12 @@ class Scheduler:
         self._commands.append(do.StartContainer(container.container_id, function.function_id))
 
     def _shrink(self, function: Function, now: float) -> None:
-        """Stops idle containers beyond an explicit maximum."""
+        """Stops containers without inputs beyond an explicit maximum."""
         limit = function.settings.max_containers
-        if limit is None:
+        if limit is None or len(function.containers) <= limit:
             return
         live = [c for c in function.containers.values() if c.state is not ContainerState.STOPPING]
-        for container in [c for c in live if c.idle][: max(0, len(live) - limit)]:
+        for container in [c for c in live if not c.leases][: max(0, len(live) - limit)]:
             self._stop(container, now)
 
     def _stop(self, container: Container, now: float) -> None:
@@ -625,6 +637,7 @@ class Scheduler:
         if container.state is not ContainerState.STOPPING:
             container.become(ContainerState.STOPPING)
             container.since = now
+            self._set_active(container)
         self._commands.append(do.KillContainer(container.container_id, reason))
         self._look_again(container, now)
 
@@ -706,6 +719,7 @@ class Scheduler:
         if container.state is ContainerState.STARTING:
             self._kill(container, "it was not ready within its startup_timeout", now)
             self._start_failed(container.function, False, now)
+            self._feed(now)
         elif container.state is ContainerState.STOPPING:
             container.since = now
             self._kill(container, "it did not end when asked to", now)
@@ -717,10 +731,10 @@ class Scheduler:
     def _end_idle(self, container: Container, now: float) -> None:
         function = container.function
         live = sum(1 for c in function.containers.values() if c.state is not ContainerState.STOPPING)
-        if live > function.settings.min_containers and not function.backlog:
+        if live > policy.wanted_containers(function):
             self._stop(container, now)
         else:
-            container.since = now
+            container.since = max(now, now + policy.MIN_SCALEDOWN - function.settings.scaledown_window)
             self._look_again(container, now)
 
     def _check_leases(self, container: Container, now: float) -> None:

@@ -1,11 +1,13 @@
 """What the control thread asks of whatever runs the user's function."""
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from modal_lite._worker.running_lease import RunningLease
 
 
-class Target(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Target:
     """A running input that is to be interrupted."""
 
     lease: RunningLease

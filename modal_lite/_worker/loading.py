@@ -75,10 +75,10 @@ def _innermost(function: Any) -> Any:
 
 def _unwrap(found: Any, spec: ContainerSpec) -> Callable[..., Any]:
     for unwrapper in _unwrappers:
-        function = unwrapper(found)
-        if function is not None:
-            return function
+        raw = unwrapper(found)
+        if raw is not None:
+            return raw
     if not callable(found):
         raise TypeError(f"{spec.module_name}.{spec.qualname} is {type(found).__qualname__!r}, which cannot be called")
-    function = found
+    function: Callable[..., Any] = found
     return function

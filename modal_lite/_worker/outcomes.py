@@ -1,6 +1,7 @@
 """What a container says about inputs that have no value."""
 
 import inspect
+
 import msgspec
 
 from modal_lite._core.failures import pack_exception
@@ -16,7 +17,8 @@ def interrupted(timed_out: bool) -> Failure:
 
 def undecodable(tag: str, error: BaseException) -> Failure:
     """For inputs whose chunk cannot be unpickled here."""
-    return _explain(error, FailureKind.DESERIALIZATION, f"The arguments of {tag} could not be unpickled in the container")
+    what = f"The arguments of {tag} could not be unpickled in the container"
+    return _explain(error, FailureKind.DESERIALIZATION, what)
 
 
 def unpicklable(tag: str, value: object, error: BaseException) -> Failure:

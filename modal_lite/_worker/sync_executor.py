@@ -66,7 +66,7 @@ class SyncExecutor:
         signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
 
     def nudge(self) -> bool:
-        """See `Executor`. The first signal may have come a moment before the function began, or have been lost in it."""
+        """See `Executor`. The first signal may have come a moment before the function began."""
         target = self._target
         if target is None or target.lease.is_over(target.index):
             return False

@@ -5,6 +5,7 @@ with it.
 """
 
 import gc
+import importlib
 import os
 import select
 import signal
@@ -13,8 +14,7 @@ import traceback
 from types import FrameType
 from typing import NoReturn
 
-import modal_lite  # noqa: F401  (so that it costs user code nothing)
-from modal_lite._core import pickler  # noqa: F401  (as does cloudpickle)
+from modal_lite._core import pickler  # noqa: F401  (imported here, once for all containers)
 from modal_lite._core.messages import ContainerSpec, Exited, Fork, Forked, ForkFailed, Kill, ToTemplate
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._worker.entry import Descriptors, run_container
@@ -44,16 +44,18 @@ class Template:
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _do_nothing)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Imports what the containers' own call of it needs.
+        importlib.invalidate_caches()
         # What is here now stays; leaving it out of collections keeps its pages shared with the containers.
         gc.disable()
         gc.freeze()
         try:
             while True:
-                ready, _, _ = select.select([self._channel, self._wake_reader], [], [])
+                ready, _, _ = select.select([self._frames.fileno(), self._wake_reader], [], [])
                 if self._wake_reader in ready:
                     self._drain_wakeups()
                     self._reap()
-                if self._channel in ready:
+                if self._frames.fileno() in ready:
                     self._receive()
         except ConnectionClosed:
             self._end_all()

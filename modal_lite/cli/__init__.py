@@ -15,9 +15,9 @@ __all__ = ["main"]
 
 _EPILOG = """\b
 Examples:
-  modal-lite run hello.py              the only entrypoint or function of hello.py
-  modal-lite run hello.py::main --n 5  one by its name, with an argument
-  modal-lite run hello.py::main --help its options
+  modal-lite run hello.py               the only entrypoint or function of hello.py
+  modal-lite run hello.py::main --n 5   one by its name, with an argument
+  modal-lite run hello.py::main --help  its arguments
 """
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from modal_lite.cli.failures import UsageError
+
 _SUPPORTED = "int, float, str, bool, datetime.datetime, Literal[...], and any of them | None"
 _NAMED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -22,7 +24,7 @@ class Arguments:
         command: The command that runs it, for messages and help.
 
     Raises:
-        click.UsageError: A parameter has an annotation that nothing on a command line can be turned into.
+        UsageError: A parameter has an annotation that nothing on a command line can be turned into.
     """
 
     def __init__(self, function: Callable[..., Any], command: str) -> None:
@@ -33,9 +35,7 @@ class Arguments:
                 words.append(_option(parameter))
             elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 words.append(_variadic(parameter))
-        self._command = click.Command(
-            command, params=words, help=inspect.getdoc(function), context_settings={"help_option_names": ["--help"]}
-        )
+        self._command = click.Command(command, params=words, help=inspect.getdoc(function))
 
     def parse(self, words: Sequence[str], parent: click.Context) -> tuple[list[Any], dict[str, Any]]:
         """Arguments for the function. Leaves out what was not given, so that its own defaults apply.
@@ -96,7 +96,7 @@ class _DateTime(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             self.fail(f"{value!r} is no date and time such as 2026-01-31 or 2026-01-31T12:00:00.", param, ctx)
 
 
-_TYPES: dict[Any, Callable[[], click.ParamType]] = {
+_TYPES: dict[Any, "Callable[[], click.ParamType[Any]]"] = {
     int: lambda: click.INT,
     float: lambda: click.FLOAT,
     str: lambda: click.STRING,
@@ -108,7 +108,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(function, eval_str=True)
     except Exception as error:
-        raise click.UsageError(
+        raise UsageError(
             f"The annotations of {function.__qualname__} cannot be resolved ({type(error).__name__}: {error}). "
             "Import what they name at the top of the module, not under TYPE_CHECKING."
         ) from None
@@ -122,7 +122,9 @@ def _option(parameter: inspect.Parameter) -> click.Option:
     shown = None if required or parameter.default is None else f"[default: {parameter.default}]"
     if annotation is bool:
         declarations = [f"--{words}/--no-{words}", parameter.name]
-        return click.Option(declarations, default=None, required=required, help=shown)
+        # A flag that has any default, None included, is never missing to click.
+        default: dict[str, Any] = {} if required else {"default": None}
+        return click.Option(declarations, required=required, help=shown, **default)
     declarations = [f"--{words}", parameter.name]
     return click.Option(declarations, type=_type(parameter, annotation), required=required, help=shown)
 
@@ -133,7 +135,7 @@ def _variadic(parameter: inspect.Parameter) -> click.Argument:
     return click.Argument([parameter.name], nargs=-1, type=click.UNPROCESSED)
 
 
-def _type(parameter: inspect.Parameter, annotation: Any) -> click.ParamType:
+def _type(parameter: inspect.Parameter, annotation: Any) -> "click.ParamType[Any]":
     if annotation is inspect.Parameter.empty:
         return click.STRING
     if typing.get_origin(annotation) is typing.Literal:
@@ -154,11 +156,9 @@ def _without_none(annotation: Any) -> Any:
     return annotation
 
 
-def _unsupported(name: str, annotation: Any, advice: str) -> click.UsageError:
+def _unsupported(name: str, annotation: Any, advice: str) -> UsageError:
     shown = inspect.formatannotation(annotation)
-    return click.UsageError(
-        f"The parameter {name!r} cannot be given on a command line: it is annotated {shown}. {advice}"
-    )
+    return UsageError(f"The parameter {name!r} cannot be given on a command line: it is annotated {shown}. {advice}")
 
 
 def _given(context: click.Context, name: str) -> bool:

@@ -10,8 +10,15 @@ import click
 from modal_lite._core.tracebacks import hide_library_frames
 
 PROGRAM_FAILED = 1
+USAGE = 2
 INTERRUPTED = 130
 """What shells report for a process that Ctrl-C ended."""
+
+
+class UsageError(click.ClickException):
+    """A command that cannot be carried out as it was given. The message says what to do instead."""
+
+    exit_code = USAGE
 
 
 @contextmanager

@@ -5,15 +5,15 @@ import importlib
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-import click
-
 from modal_lite._core.main_module import load_module, script_module_name
 from modal_lite.app import App, LocalEntrypoint
-from modal_lite.cli.failures import user_code
+from modal_lite.cli.failures import UsageError, user_code
 from modal_lite.functions import Function
 
 _NO_APP = """There is no app in {where}. Define one at module level:
@@ -38,10 +38,10 @@ class Ref:
 
     @staticmethod
     def parse(text: str, is_module: bool) -> "Ref":
-        """Takes a REF apart. Raises click.UsageError if there is nothing where it points to."""
+        """Takes a REF apart. Raises UsageError if there is nothing where it points to."""
         target, separator, name = text.partition("::")
         if separator and not name:
-            raise click.UsageError(f"A name is missing after the :: of {text!r}.")
+            raise UsageError(f"A name is missing after the :: of {text!r}.")
         if not is_module:
             _check_file(target)
         return Ref(target, name or None, is_module)
@@ -50,7 +50,7 @@ class Ref:
         """Imports the module, from the file's folder or the current one. What it raises ends the process.
 
         Raises:
-            click.UsageError: There is no such module.
+            UsageError: There is no such module.
         """
         here = os.getcwd()
         if here not in sys.path:
@@ -58,7 +58,7 @@ class Ref:
         if not self.is_module:
             path = os.path.abspath(self.target)
             sys.path.insert(0, os.path.dirname(path))
-            with user_code():
+            with user_code(), _advice_on_relative_imports(path):
                 return load_module(script_module_name(path), path)
         with user_code():
             try:
@@ -68,7 +68,7 @@ class Ref:
                 if error.name is None or not f"{self.target}.".startswith(f"{error.name}."):
                     raise
                 missing = error.name
-        raise click.UsageError(
+        raise UsageError(
             f"There is no module {missing!r} in {here} or on Python's path. Run this in the folder that holds its "
             "outermost package."
         )
@@ -96,25 +96,26 @@ class Runnable:
     @property
     def raw_f(self) -> Any:
         """The Python function."""
-        return self.object.raw_f if isinstance(self.object, LocalEntrypoint) else self.object.get_raw_f()
+        return self.object.raw_f if self.is_entrypoint else self.object.get_raw_f()
 
 
 def find_runnable(ref: Ref, module: ModuleType) -> Runnable:
-    """The entrypoint or function that a REF means. Raises click.UsageError, with what could be run instead."""
+    """The entrypoint or function that a REF means. Raises UsageError, with what could be run instead."""
     apps = _apps(module)
     if not apps:
-        raise click.UsageError(_NO_APP.format(where=ref.target))
+        raise UsageError(_NO_APP.format(where=ref.target))
     runnables = [runnable for variable, app in apps.items() for runnable in _runnables(variable, app)]
     if not runnables:
-        raise click.UsageError(
-            f"The app of {ref.target} has nothing to run: put @app.function() or @app.local_entrypoint() above a function."
+        raise UsageError(
+            f"The app of {ref.target} has nothing to run: put @app.function() or @app.local_entrypoint() above a "
+            "function."
         )
     candidates = runnables
     if ref.name is not None:
         named = [r for r in runnables if ref.name in (r.name, f"{r.app_variable}.{r.name}")]
         candidates = named or [r for r in runnables if ref.name == r.app_variable]
         if not candidates:
-            raise click.UsageError(_unknown_name(ref, ref.name, runnables))
+            raise UsageError(_unknown_name(ref, ref.name, runnables))
     for kind in (True, False):
         chosen = [runnable for runnable in candidates if runnable.is_entrypoint is kind]
         if len(chosen) == 1:
@@ -122,20 +123,32 @@ def find_runnable(ref: Ref, module: ModuleType) -> Runnable:
         if chosen:
             break
     several = f"{ref.target} has several" if ref.name is None else f"{ref.name!r} could be several"
-    raise click.UsageError(f"{several} entrypoints or functions. Say which to run:\n\n{_listing(ref, candidates)}")
+    raise UsageError(f"{several} entrypoints or functions. Say which to run:\n\n{_listing(ref, candidates)}")
 
 
 def _check_file(target: str) -> None:
     if os.path.isfile(target):
         return
     if os.path.isdir(target):
-        raise click.UsageError(f"{target!r} is a folder. Name a file in it, or a package with -m.")
+        raise UsageError(f"{target!r} is a folder. Name a file in it, or a package with -m.")
     advice = "Check the path."
     if os.path.isfile(f"{target}.py"):
         advice = f"Did you mean {target}.py?"
     elif os.sep not in target and not target.endswith(".py"):
         advice = f"To run a module by its name, add -m: modal-lite run -m {target}"
-    raise click.UsageError(f"There is no file {target!r} in {os.getcwd()}. {advice}")
+    raise UsageError(f"There is no file {target!r} in {os.getcwd()}. {advice}")
+
+
+@contextmanager
+def _advice_on_relative_imports(path: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        folder, file = os.path.split(path)
+        if "relative import" in str(error) and os.path.exists(os.path.join(folder, "__init__.py")):
+            name = f"{os.path.basename(folder)}.{os.path.splitext(file)[0]}"
+            error.add_note(f"To run a file of a package, name it as a module: modal-lite run -m {name}")
+        raise
 
 
 def _apps(module: ModuleType) -> dict[str, Any]:
@@ -153,8 +166,7 @@ def _runnables(variable: str, app: Any) -> list[Runnable]:
 
 
 def _unknown_name(ref: Ref, name: str, runnables: list[Runnable]) -> str:
-    names = [runnable.name for runnable in runnables]
-    near = difflib.get_close_matches(name, [*names, *(f"{r.app_variable}.{r.name}" for r in runnables)], 3)
+    near = difflib.get_close_matches(name.rpartition(".")[2], {runnable.name for runnable in runnables}, 3)
     words = f"{ref.target} has no entrypoint or function {name!r}."
     if near:
         words += f" Did you mean {' or '.join(near)}?"

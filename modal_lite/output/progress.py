@@ -3,6 +3,7 @@
 Drawn only when results come in: no thread of its own, and nothing that disturbs a prompt or a debugger meanwhile.
 """
 
+import io
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -74,8 +75,8 @@ class ProgressGroup:
         from rich.text import Text
 
         if self._console is None:
-            # Never written to: it knows the terminal's width and colours.
-            self._console = Console(stderr=True, force_terminal=True)
+            # It only knows the terminal's width and colours; nothing is written by it.
+            self._console = Console(file=io.StringIO(), force_terminal=True)
         texts = [
             Text.assemble((f"{progress.tag} │ ", "cyan"), (progress.state(), "dim"))
             for progress in self._maps[:MAX_LIVE]

@@ -94,10 +94,11 @@ class Screen:
             return
         if any(stand_in.is_terminal and stand_in.mid_line for stand_in in self._stand_ins.values()):
             return
+        self._drawn_at = monotonic()
         lines = self.display()
         if lines:
             self._write_display("\n".join(lines))
-            self._drawn, self._drawn_at = len(lines), monotonic()
+            self._drawn = len(lines)
 
     def close(self) -> None:
         """Takes the display away and gives `sys.stdout` and `sys.stderr` back."""
