@@ -82,7 +82,7 @@ class BlockingIterable(Generic[T]):
             except BaseException as error:
                 hide_library_frames(error)
                 raise
-            self._iterator = self._elements()
+            self._iterator = _elements(self._blocks)
         return self._iterator
 
     def __next__(self) -> T:
@@ -98,25 +98,27 @@ class BlockingIterable(Generic[T]):
         else:
             self._blocks.discard()
 
-    def _elements(self) -> Generator[T, None, None]:
-        drive = Drive()
-        blocks = self._blocks.iterate()
-        try:
-            while True:
-                try:
-                    block = drive.step(blocks.__anext__())
-                except StopAsyncIteration:
-                    return
-                yield from block
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            hide_library_frames(error)
-            raise
-        finally:
-            if not sys.is_finalizing():
-                drive.step(blocks.aclose())
-                drive.close()
+
+def _elements(blocks: Blocks[T]) -> Generator[T, None, None]:
+    # It knows nothing of the iterable that holds it: as a cycle the two would outlive a loop that is left early.
+    drive = Drive()
+    generator = blocks.iterate()
+    try:
+        while True:
+            try:
+                block = drive.step(generator.__anext__())
+            except StopAsyncIteration:
+                return
+            yield from block
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        hide_library_frames(error)
+        raise
+    finally:
+        if not sys.is_finalizing():
+            drive.step(generator.aclose())
+            drive.close()
 
 
 async def elements(blocks: Blocks[T]) -> AsyncGenerator[T, None]:

@@ -1,6 +1,6 @@
 """Functions: what `@app.function()` makes of a Python function."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import typing_extensions
@@ -17,7 +17,7 @@ from modal_lite._core.settings import FunctionSettings
 from modal_lite._core.wrapping import blocking_refusal, hidden_from_types, refused_in_loops, untranslated
 from modal_lite._function_call import _FunctionCall
 from modal_lite._function_info import FunctionInfo
-from modal_lite._inputs import InputSource, dump_arguments
+from modal_lite._inputs import InputSource, SupportsAiter, dump_arguments
 from modal_lite._map import map_blocks
 from modal_lite._options import parse_env, parse_settings, warn_of_unhonoured
 from modal_lite._results import failure_of, result_of, values_of
@@ -200,7 +200,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     @untranslated(arguments=True, result=True)
     def map(
         self,
-        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        *input_iterators: Iterable[Any] | SupportsAiter,
         kwargs: Mapping[str, Any] = {},
         order_outputs: bool = True,
         return_exceptions: bool = False,
@@ -232,7 +232,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     @untranslated(arguments=True, result=True)
     def starmap(
         self,
-        input_iterator: Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]],
+        input_iterator: Iterable[Sequence[Any]] | SupportsAiter,
         kwargs: Mapping[str, Any] = {},
         order_outputs: bool = True,
         return_exceptions: bool = False,
@@ -269,7 +269,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     @untranslated(arguments=True, result=True)
     async def for_each(
         self,
-        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        *input_iterators: Iterable[Any] | SupportsAiter,
         kwargs: Mapping[str, Any] = {},
         ignore_exceptions: bool = False,
     ) -> None:
@@ -297,7 +297,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     @untranslated(arguments=True)
     async def spawn_map(
         self,
-        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        *input_iterators: Iterable[Any] | SupportsAiter,
         kwargs: Mapping[str, Any] = {},
     ) -> _FunctionCall[ReturnType]:
         """Starts the function for every input and returns once all are accepted.

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -11,12 +11,19 @@ from modal_lite._core.crossing import of_user
 from modal_lite._core.messages import Encoding, Failure, FailureKind
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.serialization import dumps
+from modal_lite._core.tracebacks import hide_library_frames
 from modal_lite.exception import SerializationError
 
 PULL_SECONDS = 0.005
 """A chunk is sent with what it has once its iterator has taken this long."""
 CHUNK_BYTES = 1 << 20
 """About how large a chunk may become, by the size of the inputs before it."""
+
+
+class SupportsAiter(Protocol):
+    """An async iterable. (Not spelled `AsyncIterable`, which the stubs of blocking forms would turn into `Iterable`.)"""
+
+    def __aiter__(self) -> AsyncIterator[Any]: ...
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -167,6 +174,7 @@ def cannot_pickle(error: Exception, name: str, label: str = "an input") -> Seria
         f"{label} of {name} cannot be pickled to be sent to a container: {type(error).__name__}: {error}. "
         "Pass plain data, and make locks, connections, files and the like inside the function."
     )
+    hide_library_frames(error)
     problem.__cause__ = error
     return problem
 

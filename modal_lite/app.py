@@ -7,6 +7,7 @@ import typing_extensions
 
 from modal_lite import functions  # wrapped first: apps refer to them
 from modal_lite._app import _App, _FunctionDecorator
+from modal_lite._core.tracebacks import hide_library_frames
 from modal_lite._local_entrypoint import LocalEntrypoint
 from modal_lite._synchronizer import synchronizer
 
@@ -34,7 +35,11 @@ class FunctionDecorator:
 
     def __call__(self, function: Any) -> Any:
         """Decorates the function."""
-        return synchronizer.wrapper_of(self._decorator.decorate(function))
+        try:
+            return synchronizer.wrapper_of(self._decorator.decorate(function))
+        except BaseException as error:
+            hide_library_frames(error)
+            raise
 
 
 synchronizer.register_external_wrapper_class(

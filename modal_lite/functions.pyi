@@ -9,6 +9,7 @@ import modal_lite._core.settings
 import modal_lite._function_call
 import modal_lite._function_info
 import modal_lite._functions
+import modal_lite._inputs
 import modal_lite.app
 import modal_lite.call_graph
 import modal_lite.retries
@@ -364,7 +365,7 @@ class Function(
         def __call__(
             self,
             /,
-            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], typing.Iterable[typing.Any]],
+            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], modal_lite._inputs.SupportsAiter],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             order_outputs: bool = True,
             return_exceptions: bool = False,
@@ -395,9 +396,7 @@ class Function(
         def aio(
             self,
             /,
-            *input_iterators: typing.Union[
-                collections.abc.Iterable[typing.Any], collections.abc.AsyncIterable[typing.Any]
-            ],
+            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], modal_lite._inputs.SupportsAiter],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             order_outputs: bool = True,
             return_exceptions: bool = False,
@@ -432,8 +431,7 @@ class Function(
             self,
             /,
             input_iterator: typing.Union[
-                collections.abc.Iterable[collections.abc.Sequence[typing.Any]],
-                typing.Iterable[collections.abc.Sequence[typing.Any]],
+                collections.abc.Iterable[collections.abc.Sequence[typing.Any]], modal_lite._inputs.SupportsAiter
             ],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             order_outputs: bool = True,
@@ -455,8 +453,7 @@ class Function(
             self,
             /,
             input_iterator: typing.Union[
-                collections.abc.Iterable[collections.abc.Sequence[typing.Any]],
-                collections.abc.AsyncIterable[collections.abc.Sequence[typing.Any]],
+                collections.abc.Iterable[collections.abc.Sequence[typing.Any]], modal_lite._inputs.SupportsAiter
             ],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             order_outputs: bool = True,
@@ -480,7 +477,7 @@ class Function(
         def __call__(
             self,
             /,
-            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], typing.Iterable[typing.Any]],
+            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], modal_lite._inputs.SupportsAiter],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             ignore_exceptions: bool = False,
         ) -> None:
@@ -499,9 +496,7 @@ class Function(
         async def aio(
             self,
             /,
-            *input_iterators: typing.Union[
-                collections.abc.Iterable[typing.Any], collections.abc.AsyncIterable[typing.Any]
-            ],
+            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], modal_lite._inputs.SupportsAiter],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
             ignore_exceptions: bool = False,
         ) -> None:
@@ -523,7 +518,7 @@ class Function(
         def __call__(
             self,
             /,
-            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], typing.Iterable[typing.Any]],
+            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], modal_lite._inputs.SupportsAiter],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
         ) -> FunctionCall[ReturnType_INNER]:
             """Starts the function for every input and returns once all are accepted.
@@ -543,9 +538,7 @@ class Function(
         async def aio(
             self,
             /,
-            *input_iterators: typing.Union[
-                collections.abc.Iterable[typing.Any], collections.abc.AsyncIterable[typing.Any]
-            ],
+            *input_iterators: typing.Union[collections.abc.Iterable[typing.Any], modal_lite._inputs.SupportsAiter],
             kwargs: collections.abc.Mapping[str, typing.Any] = {},
         ) -> FunctionCall[ReturnType_INNER]:
             """Starts the function for every input and returns once all are accepted.

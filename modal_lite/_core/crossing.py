@@ -7,6 +7,7 @@ waits for in the caller's thread.
 """
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
@@ -31,6 +32,8 @@ def library_loop() -> asyncio.AbstractEventLoop:
 
 def call_soon(function: Callable[..., object], *args: object) -> None:
     """Runs a function on the library's loop, soon, without waiting for it. A loop that is already closed runs nothing."""
+    if sys.is_finalizing():
+        return  # Asking for the loop would start it anew, in a thread that never runs.
     try:
         library_loop().call_soon_threadsafe(function, *args)
     except RuntimeError:

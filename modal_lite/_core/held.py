@@ -40,7 +40,7 @@ def hold(value: object) -> tuple[object, Payload | None]:
         Exception: What pickling the value raises.
     """
     kind = type(value)
-    if kind in PLAIN:
+    if kind in PLAIN and not (isinstance(value, str | bytes) and len(value) > HELD_BYTES):
         return value, None
     if kind is tuple or kind is list or kind is dict:
         copy = _copy_if_flat(value)

@@ -10,6 +10,8 @@ from modal_lite.types import FunctionStats
 
 MAX_GRAPH_INPUTS = 10_000
 """Inputs in one call graph; more are left out."""
+MAX_GRAPH_DEPTH = 100
+"""Generations in one call graph; what is deeper is left out."""
 
 
 def function_stats(function: Function) -> FunctionStats:
@@ -27,12 +29,14 @@ def call_graph(scheduler: Scheduler, call_id: str, describe: Callable[[str], tup
         describe: function id -> (function name, module name).
     """
     budget = [MAX_GRAPH_INPUTS]
-    return _inputs(scheduler, scheduler.calls[call_id], describe, budget)
+    return _inputs(scheduler, scheduler.calls[call_id], describe, budget, MAX_GRAPH_DEPTH)
 
 
 def _inputs(
-    scheduler: Scheduler, call: Call, describe: Callable[[str], tuple[str, str]], budget: list[int]
+    scheduler: Scheduler, call: Call, describe: Callable[[str], tuple[str, str]], budget: list[int], depth: int
 ) -> list[InputInfo]:
+    if not depth:
+        return []
     name, module = describe(call.function.function_id)
     children: dict[int, list[Call]] = {}
     for child_id in call.children:
@@ -40,13 +44,14 @@ def _inputs(
         if child is not None and child.parent is not None:
             children.setdefault(child.parent[1], []).append(child)
     nodes = []
-    for index, (status, container_id) in sorted(_statuses(call, budget).items()):
-        below = [node for child in children.get(index, []) for node in _inputs(scheduler, child, describe, budget)]
+    for index, (status, container_id) in sorted(_statuses(scheduler, call, budget).items()):
+        made = children.get(index, [])
+        below = [node for child in made for node in _inputs(scheduler, child, describe, budget, depth - 1)]
         nodes.append(InputInfo(input_id(call.call_id, index), call.call_id, container_id, status, name, module, below))
     return nodes
 
 
-def _statuses(call: Call, budget: list[int]) -> dict[int, tuple[InputStatus, str]]:
+def _statuses(scheduler: Scheduler, call: Call, budget: list[int]) -> dict[int, tuple[InputStatus, str]]:
     found: dict[int, tuple[InputStatus, str]] = {}
 
     def put(start: int, stop: int, status: InputStatus, container_id: str) -> None:
@@ -59,6 +64,6 @@ def _statuses(call: Call, budget: list[int]) -> dict[int, tuple[InputStatus, str
         put(outcome.start, outcome.start + outcome.count, outcome.status, outcome.container_id)
     for lease in call.leases.values():
         put(lease.reported, lease.stop, InputStatus.PENDING, lease.container.container_id)
-    for waiting in call.pending:
+    for waiting in (*call.pending, *scheduler.delayed_inputs(call)):
         put(waiting.start, waiting.stop, InputStatus.PENDING, "")
     return found

@@ -43,6 +43,9 @@ _STATUS = {
 }
 _RETRIED = frozenset({FailureKind.USER, FailureKind.TIMEOUT})
 
+TIMETABLE_SLACK = 256
+"""Void entries that the timetable may hold beside as many as there are others."""
+
 T = TypeVar("T")
 
 
@@ -64,6 +67,7 @@ class Scheduler:
         self._lease_number = 0
         self._commands: list[do.Command] = []
         self._timetable: list[tuple[float, int, Container | tuple[Call, InputRange] | Function]] = []
+        self._timetable_limit = TIMETABLE_SLACK
         self._entry_number = 0
         self._hungry: dict[str, Function] = {}
         """Functions with a backlog, in the order in which they are to be served."""
@@ -100,6 +104,13 @@ class Scheduler:
     def next_deadline(self) -> float | None:
         """When `TimePassed` is due at the latest; None if nothing waits for time."""
         return self._timetable[0][0] if self._timetable else None
+
+    def delayed_inputs(self, call: Call) -> list[InputRange]:
+        """The call's inputs that wait for the time of their retry."""
+        if not call.delayed:
+            return []
+        waiting = (entry[2] for entry in self._timetable)
+        return [what[1] for what in waiting if isinstance(what, tuple) and what[0] is call]
 
     # --- functions ---------------------------------------------------------------------------------------------------
 
@@ -213,17 +224,9 @@ class Scheduler:
             self._hungry.pop(function.function_id, None)
 
     def _fail_delayed(self, call: Call) -> None:
-        if not call.delayed:
-            return
-        kept = []
-        for entry in self._timetable:
-            what = entry[2]
-            if isinstance(what, tuple) and what[0] is call:
-                self._fail_range(call, what[1], FailureKind.CANCELLED)
-            else:
-                kept.append(entry)
-        heapq.heapify(kept)
-        self._timetable = kept
+        for again in self.delayed_inputs(call):
+            self._fail_range(call, again, FailureKind.CANCELLED)
+        # Their entries in the timetable are void from now on.
         call.delayed = 0
 
     def _finish_if_done(self, call: Call) -> None:
@@ -234,14 +237,13 @@ class Scheduler:
 
     def _drop_if_forgotten(self, call: Call) -> None:
         """Removes a forgotten call, unless it is part of the story of a call that is still remembered."""
-        parent = self.calls.get(call.parent[0]) if call.parent else None
-        if not (call.forgotten and call.finished) or parent is not None:
-            return
-        del self.calls[call.call_id]
-        for child_id in call.children:
-            child = self.calls.get(child_id)
-            if child is not None:
-                self._drop_if_forgotten(child)
+        candidates = [call]
+        while candidates:
+            call = candidates.pop()
+            remembered = call.parent is not None and call.parent[0] in self.calls
+            if call.forgotten and call.finished and not remembered:
+                del self.calls[call.call_id]
+                candidates += [self.calls[child_id] for child_id in call.children if child_id in self.calls]
 
     def _trim_children(self, parent: Call) -> None:
         if len(parent.children) <= MAX_CHILDREN:
@@ -661,6 +663,10 @@ class Scheduler:
     # --- time --------------------------------------------------------------------------------------------------------
 
     def _schedule(self, due: float, what: Container | tuple[Call, InputRange] | Function) -> None:
+        if len(self._timetable) >= self._timetable_limit:
+            self._timetable = [entry for entry in self._timetable if _is_due(entry[2], entry[0])]
+            heapq.heapify(self._timetable)
+            self._timetable_limit = 2 * len(self._timetable) + TIMETABLE_SLACK
         self._entry_number += 1
         heapq.heappush(self._timetable, (due, self._entry_number, what))
 
@@ -669,13 +675,13 @@ class Scheduler:
         self._schedule(due, (call, again))
 
     def _keep_timetable(self, now: float) -> None:
-        timetable = self._timetable
-        while timetable and timetable[0][0] <= now:
-            due, _, what = heapq.heappop(timetable)
+        while self._timetable and self._timetable[0][0] <= now:
+            due, _, what = heapq.heappop(self._timetable)
+            if not _is_due(what, due):
+                continue
             if isinstance(what, Container):
-                if what.check_at == due:
-                    what.check_at = None
-                    self._check(what, now)
+                what.check_at = None
+                self._check(what, now)
             elif isinstance(what, Function):
                 self._scale(what, now)
             else:
@@ -683,7 +689,6 @@ class Scheduler:
                 call.delayed -= again.stop - again.start
                 self._queue(call, again)
                 self._assign(call.function, now)
-            timetable = self._timetable
 
     def _look_again(self, container: Container, now: float) -> None:
         """Makes sure that the container is looked at when it may need something by then."""
@@ -754,6 +759,13 @@ class Scheduler:
             return table[key]
         except KeyError:
             raise IllegalTransition(f"there is no {what} {key}") from None
+
+
+def _is_due(what: Container | tuple[Call, InputRange] | Function, due: float) -> bool:
+    """False for an entry of the timetable that something earlier replaced, or whose call was cancelled."""
+    if isinstance(what, Container):
+        return what.check_at == due
+    return isinstance(what, Function) or not what[0].cancelled
 
 
 def _rest(lease: Lease, start: int | None = None) -> InputRange:

@@ -140,7 +140,8 @@ class World:
         for _ in range(self.max_steps):
             if until():
                 return
-            assert self._step(), f"nothing will happen any more: {self.story()}"
+            if not self.step():
+                raise AssertionError(f"nothing will happen any more: {self.story()}")
         raise AssertionError(f"livelock: {self.max_steps} steps were not enough: {self.story()}")
 
     def finish(self) -> None:
@@ -155,7 +156,7 @@ class World:
             if due is None or due > end:
                 self.now = end
                 return
-            self._step()
+            self.step()
         raise AssertionError(f"livelock: {self.max_steps} steps in {seconds} seconds: {self.story()}")
 
     def _due(self) -> float | None:
@@ -163,7 +164,7 @@ class World:
         dues = [self._plans[0][0]] if self._plans else []
         return min(dues if deadline is None else [*dues, deadline], default=None)
 
-    def _step(self) -> bool:
+    def step(self) -> bool:
         due = self._due()
         if due is None:
             return False

@@ -261,3 +261,24 @@ async def async_yield_and_wait(path):
         await asyncio.sleep(600)
     finally:
         Path(path, "closed").touch()
+
+
+def swallow_for_ever(path):
+    Path(path, "started").touch()
+    while True:
+        try:
+            time.sleep(600)
+        except BaseException:
+            continue
+
+
+def leave_work_for_the_end(path):
+    import atexit
+
+    atexit.register(Path(path, "atexit").touch)
+
+    def work():
+        time.sleep(0.1)
+        Path(path, "thread").touch()
+
+    threading.Thread(target=work).start()

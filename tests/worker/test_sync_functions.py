@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 
 import pytest
 from tests.worker.harness import CALL_ID, Plane
@@ -174,19 +173,3 @@ def test_functions_may_start_processes(plane: Plane, name: str, expected: object
     container = plane.start(name).ready()
     assert container.results(container.call(4)) == [expected]
     assert container.results(container.call(4)) == [expected]
-
-
-def test_answers_to_many_threads_of_leases(plane: Plane) -> None:
-    container = plane.start("same").ready()
-
-    def send() -> None:
-        for n in range(200):
-            container.lease([n, n])
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    for lease_id in range(1, 201):
-        while lease_id not in container._stopped:
-            threading.Event().wait(0.001)
-        assert container.results(lease_id) == [lease_id - 1] * 2
-    sender.join()
