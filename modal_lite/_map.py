@@ -11,11 +11,10 @@ from typing import Any
 from modal_lite import output
 from modal_lite._client import _Client
 from modal_lite._core.ids import new_id
-from modal_lite._core.payload import EMPTY
 from modal_lite._core.requests import CallKind, Output
-from modal_lite._inputs import InputSource
-from modal_lite._results import failure_of, values_of
-from modal_lite.exception import Error, UserCodeException
+from modal_lite._inputs import Chunk, InputSource
+from modal_lite._results import failure_of, values_and_errors_of, values_of
+from modal_lite.exception import Error, ExecutionError, UserCodeException
 
 WINDOW = 1000
 """Inputs that may be pulled and not yet yielded."""
@@ -39,73 +38,103 @@ async def map_blocks(
 
     Raises the first failure, after the results before it, unless `return_exceptions`. Closing it cancels what is in flight.
     """
-    call_id = new_id("fc")
     manager = output.current()
     progress = manager.map_started(tag) if manager is not None else None
-    window = _Window()
+    exchange = _Exchange(client, source)
     outputs: _Outputs = _Ordered() if ordered else _AsTheyCome()
     try:
-        chunk_size = await client.open_map(call_id, function_id, CallKind.MAPPED)
-        closed = finished = False
-        while not finished:
-            local: list[Output] = []
-            chunk = None
-            room = window.room(source.mean_bytes)
-            if room > 0 and not source.exhausted:
-                limit = max(1, min(chunk_size, room, window.size // _WINDOW_SHARE))
-                chunks = await source.next_chunks(limit)
-                window.pulled += sum(c.count for c in chunks)
-                # Only what does not pickle makes more than one chunk, so these extra exchanges are rare.
-                local = [Output(c.start, c.count, c.failure) for c in chunks if c.failure is not None]
-                whole = [c for c in chunks if c.failure is None]
-                for early in whole[:-1]:
-                    batch = await client.exchange(
-                        call_id, early.start, early.count, source.encoding, early.payload, closed=False, wait=False
-                    )
-                    local.extend(batch.outputs)
-                chunk = whole[-1] if whole else None
-            close, closed = source.exhausted and not closed, source.exhausted
-            wait = not local and (closed or window.room(source.mean_bytes) <= 0)
-            batch = await client.exchange(
-                call_id,
-                chunk.start if chunk else 0,
-                chunk.count if chunk else 0,
-                source.encoding,
-                chunk.payload if chunk else EMPTY,
-                closed=close,
-                wait=wait,
-            )
-            chunk_size, finished = batch.chunk_size, batch.finished
-            for block in outputs.take([*local, *batch.outputs]):
-                values, failed = _held(block, return_exceptions, wrap)
-                window.yielded += block.count
-                window.saw(block)
+        await exchange.open(function_id)
+        while not exchange.finished:
+            for block in outputs.take(await exchange.step()):
+                values, failed, error = _held(block, return_exceptions, wrap)
+                exchange.window.saw(block)
                 if progress is not None:
-                    progress.pulled(window.pulled)
+                    progress.pulled(exchange.window.pulled)
                     progress.advance(block.count, failed)
-                yield values
+                if values:
+                    yield values
+                if error is not None:
+                    raise error
     finally:
-        client.forget_call(call_id)
+        exchange.close()
         if progress is not None:
             progress.close(source.exhausted)
         await source.close()
 
 
-def _held(block: Output, return_exceptions: bool, wrap: bool) -> tuple[list[Any], int]:
-    """The block's results as the caller wants them, and how many of them are failures."""
-    if block.failure is None:
-        try:
-            return values_of(block), 0
-        except Error as error:
-            if not return_exceptions:
-                raise
-            return [error] * block.count, block.count
-    failure = failure_of(block)
-    if not return_exceptions:
-        raise failure
-    own = not isinstance(failure, Error)
-    held = UserCodeException(failure) if own and wrap else failure
-    return [held] * block.count, block.count
+class _Exchange:
+    """Chunks of inputs for outputs, a step at a time.
+
+    Attributes:
+        finished: Every input has been pulled and every output handed out.
+        window: How much is under way.
+    """
+
+    def __init__(self, client: _Client, source: InputSource) -> None:
+        self.finished = False
+        self.window = _Window()
+        self._client = client
+        self._source = source
+        self._call_id = new_id("fc")
+        self._chunk_size = 1
+        self._closed = False
+
+    async def open(self, function_id: str) -> None:
+        """Starts the call."""
+        self._chunk_size = await self._client.open_map(self._call_id, function_id, CallKind.MAPPED)
+
+    def close(self) -> None:
+        """Gives the call up: what is unfinished is cancelled."""
+        self._client.forget_call(self._call_id)
+
+    async def step(self) -> list[Output]:
+        """Sends the next chunk, if there is room for it, and takes the outputs that are there. Waits if there is no room."""
+        source, window = self._source, self.window
+        outputs: list[Output] = []
+        chunk = _NO_CHUNK
+        room = window.room(source.mean_bytes)
+        if room > 0 and not source.exhausted:
+            chunks = await source.next_chunks(max(1, min(self._chunk_size, room, window.size // _WINDOW_SHARE)))
+            # More than one only if some input does not pickle; that one is an output already.
+            for another in chunks:
+                window.pulled += another.count
+                if another.failure is not None:
+                    outputs.append(Output(another.start, another.count, another.failure))
+                    continue
+                if chunk.count:
+                    outputs += await self._send(chunk, closes=False, wait=False)
+                chunk = another
+        full = source.exhausted or window.room(source.mean_bytes) <= 0
+        closes, self._closed = source.exhausted and not self._closed, source.exhausted
+        return outputs + await self._send(chunk, closes, wait=full and not outputs)
+
+    async def _send(self, chunk: Chunk, closes: bool, wait: bool) -> list[Output]:
+        batch = await self._client.exchange(
+            self._call_id, chunk.start, chunk.count, self._source.encoding, chunk.payload, closes, wait
+        )
+        self._chunk_size, self.finished = batch.chunk_size, batch.finished
+        return batch.outputs
+
+
+_NO_CHUNK = Chunk(0, 0)
+
+
+def _held(block: Output, return_exceptions: bool, wrap: bool) -> tuple[list[Any], int, BaseException | None]:
+    """The block's results as the caller wants them, how many of them are failures, and what to raise after them."""
+    if block.failure is not None:
+        failure = failure_of(block)
+        if not return_exceptions:
+            return [], block.count, failure
+        own = not isinstance(failure, Error)
+        return [UserCodeException(failure) if own and wrap else failure] * block.count, block.count, None
+    try:
+        return values_of(block), 0, None
+    except ExecutionError:
+        values = values_and_errors_of(block)
+    bad = [i for i, value in enumerate(values) if type(value) is ExecutionError]
+    if return_exceptions or not bad:
+        return values, len(bad), None
+    return values[: bad[0]], 1, values[bad[0]]
 
 
 class _Window:
@@ -118,7 +147,8 @@ class _Window:
         self._result_bytes = 0.0
 
     def saw(self, block: Output) -> None:
-        """Takes the size of results into account."""
+        """Takes results into account that are about to be yielded."""
+        self.yielded += block.count
         sample = block.payload.nbytes / block.count
         self._result_bytes += 0.3 * (sample - self._result_bytes)
 

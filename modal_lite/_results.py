@@ -5,9 +5,11 @@ from typing import Any
 import msgspec
 
 from modal_lite._core.failures import unpack_exception
+from modal_lite._core.held import Broken, loads_each
 from modal_lite._core.payload import Payload
 from modal_lite._core.requests import Output
 from modal_lite._core.serialization import loads
+from modal_lite._core.tracebacks import hide_library_frames
 from modal_lite.exception import ExecutionError
 
 
@@ -16,11 +18,28 @@ def values_of(output: Output) -> list[Any]:
     try:
         values: list[Any] = loads(output.payload)
     except Exception as error:
-        raise ExecutionError(
-            f"Could not deserialize the result due to a local error: {type(error).__name__}: {error}. "
-            "The modules that its type comes from must be importable here as well."
-        ) from error
+        raise undeserialisable(error) from error
     return values
+
+
+def values_and_errors_of(output: Output) -> list[Any]:
+    """As `values_of`, with an ExecutionError in the place of each value that cannot be unpickled here."""
+    try:
+        values = loads_each(output.payload)
+    except Exception as error:
+        return [undeserialisable(error)] * output.count
+    return [undeserialisable(value.error) if type(value) is Broken else value for value in values]
+
+
+def undeserialisable(error: Exception) -> ExecutionError:
+    """What to raise for a result that cannot be unpickled here."""
+    hide_library_frames(error)
+    problem = ExecutionError(
+        f"Could not deserialize the result due to a local error: {type(error).__name__}: {error}. "
+        "The modules that its type comes from must be importable here as well."
+    )
+    problem.__cause__ = error
+    return problem
 
 
 def failure_of(output: Output) -> BaseException:

@@ -5,7 +5,8 @@ object, and an object that was changed after it was handed over arrives changed.
 calls in one payload holds each by itself instead, so that batching is never visible.
 """
 
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 from modal_lite._core.payload import Payload
 from modal_lite._core.serialization import dumps, loads
@@ -64,5 +65,36 @@ def _copy_if_flat(value: Any) -> Any:
     return value if type(value) is tuple else list(value)
 
 
+class Broken(NamedTuple):
+    """Stands for a held value that could not be unpickled."""
+
+    error: Exception
+
+
+def loads_each(payload: Payload) -> list[Any]:
+    """Unpickles a list of values of which some may not unpickle: those held by themselves come as `Broken`.
+
+    Raises:
+        Exception: What unpickling the list itself raises.
+    """
+    token = _tolerant.set(True)
+    try:
+        values: list[Any] = loads(payload)
+        return values
+    finally:
+        _tolerant.reset(token)
+
+
+_tolerant: ContextVar[bool] = ContextVar("_tolerant", default=False)
+
+
 def _release(data: bytes) -> Any:
-    return loads(Payload((len(data),), [data]))[0]
+    if not _tolerant.get():
+        return loads(Payload((len(data),), [data]))[0]
+    token = _tolerant.set(False)  # what is inside a value is not for us to judge
+    try:
+        return loads(Payload((len(data),), [data]))[0]
+    except Exception as error:
+        return Broken(error)
+    finally:
+        _tolerant.reset(token)

@@ -1,5 +1,7 @@
 """What holds between any two events. `validate` is called after every test and every step of the simulation."""
 
+from itertools import pairwise
+
 from modal_lite._scheduler.records import Call, Container, ContainerState, Function
 from modal_lite._scheduler.state import Scheduler
 
@@ -26,14 +28,12 @@ def _validate_call(scheduler: Scheduler, call: Call) -> None:
     assert not (call.pending and not call.queued), f"{call} waits but stands in no line"
     for lease in call.leases.values():
         assert lease in lease.container.leases, f"{lease} is nobody's"
-    seen: set[int] = set()
-    for start, stop in [(r.start, r.stop) for r in call.pending] + [
-        (lease.reported, lease.stop) for lease in call.leases.values()
-    ]:
-        assert start < stop, call
-        indices = set(range(start, stop))
-        assert not indices & seen, f"inputs {indices & seen} of {call} are in two places"
-        seen |= indices
+    places = sorted(
+        [(r.start, r.stop) for r in call.pending] + [(lease.reported, lease.stop) for lease in call.leases.values()]
+    )
+    assert all(start < stop for start, stop in places), call
+    for (_, stop), (start, _) in pairwise(places):
+        assert stop <= start, f"inputs [{start}, {stop}) of {call} are in two places"
 
 
 def _validate_container(scheduler: Scheduler, container: Container) -> None:

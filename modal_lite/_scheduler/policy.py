@@ -44,8 +44,11 @@ def lease_size(function: Function, call: Call, available: int) -> int:
     if duration is None or call.added <= SMALL_CALL or function.settings.single_use or available == 1:
         return 1
     by_time = int(LEASE_SECONDS / duration) if duration > 0 else MAX_LEASE
-    share = -(-function.backlog // (2 * max(1, len(function.containers))))
-    return max(1, min(available, by_time, share, function.lease_size * GROWTH, MAX_LEASE))
+    size = min(available, by_time, function.lease_size * GROWTH, MAX_LEASE)
+    if call.closed:
+        # The last inputs are dealt out evenly. While more are to come that would only cut chunks into small pieces.
+        size = min(size, -(-function.backlog // max(1, len(function.containers))))
+    return max(1, size)
 
 
 def chunk_size(function: Function) -> int:

@@ -68,7 +68,7 @@ class GeneratorStream:
     def has_room(self) -> bool:
         """True if the generator may make another value, or has to learn that it is interrupted."""
         ahead = self.count - self._consumed
-        return ahead < MAX_AHEAD and (self._untaken_bytes < MAX_BYTES_AHEAD or not ahead) or self.interrupted
+        return ahead < MAX_AHEAD and (self._untaken_bytes < MAX_BYTES_AHEAD or ahead <= 0) or self.interrupted
 
     def wait_for_room(self) -> bool:
         """Blocks until another value may be made. False if the generator is to end instead."""

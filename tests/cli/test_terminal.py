@@ -56,7 +56,7 @@ def spawn(tmp_path: Path, environment: dict[str, str]) -> Iterator[Spawn]:
             COMMAND[0],
             [*COMMAND[1:], *words],
             cwd=str(tmp_path),
-            env=environment,  # type: ignore[arg-type]
+            env=environment,
             encoding="utf8",
             timeout=30,
             dimensions=(24, 100),

@@ -102,8 +102,8 @@ class Container:
             assert len(found) <= stop
         return found
 
-    def values(self, lease_id: int, before: int = 0) -> tuple[list[Any], Any]:
-        """What a generator yields after the `before` values taken already, and the message that ended it."""
+    def values(self, lease_id: int) -> tuple[list[Any], Any]:
+        """What a generator yields, and the message that ended it."""
         found: list[Any] = []
         while True:
             message, content = self.recv()
@@ -113,7 +113,7 @@ class Container:
                 found += content
                 continue
             if isinstance(message, GeneratorDone):
-                assert message.count == before + len(found)
+                assert message.count == len(found)
             return found, message
 
     def stop(self, grace: float = 5.0) -> int | None:

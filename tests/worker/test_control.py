@@ -81,7 +81,7 @@ def test_every_input_is_accounted_for_once_whenever_it_is_recalled(plane: Plane,
 def test_interruptions_at_any_moment_hit_only_their_input(plane: Plane) -> None:
     container = plane.start("slow_every_tenth").ready()
     chance = random.Random(30)
-    for _ in range(150):
+    for _ in range(100):
         lease = container.lease(list(range(100)))
         pause = time.perf_counter() + chance.random() * 0.01
         while time.perf_counter() < pause:
