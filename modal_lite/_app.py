@@ -1,8 +1,8 @@
 """Apps: the functions that run together."""
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar, overload
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import typing_extensions
 from synchronicity.async_wrap import asynccontextmanager
@@ -130,7 +130,8 @@ class _App:
             env: More variables; these win. None as a value drops one.
             serialized: The function travels pickled; containers need not find it in a module.
             min_containers: Containers kept even without inputs. Default 0.
-            max_containers: Containers at most. Default: the cores of this machine are shared fairly between the functions; given, it
+            max_containers: Containers at most. Default: the cores of this machine are shared fairly between the
+            functions; given, it
                 is used whatever the number of cores.
             buffer_containers: Idle containers kept in addition while there are inputs. Default 0.
             scaledown_window: Seconds after which an idle container beyond the minimum ends. Default 60.
@@ -144,8 +145,10 @@ class _App:
             keep_warm: Former name of `min_containers`.
             concurrency_limit: Former name of `max_containers`.
             container_idle_timeout: Former name of `scaledown_window`.
-            image: Has no effect on this backend, which says so once; so with `schedule`, `gpu`, `mounts`, `volumes`, `cpu`, `memory`,
-                `region`, `cloud`, `enable_memory_snapshot`, `interactive`, `block_network` and `allow_concurrent_inputs`.
+            image: Has no effect on this backend, which says so once; so with `schedule`, `gpu`, `mounts`, `volumes`,
+            `cpu`, `memory`,
+                `region`, `cloud`, `enable_memory_snapshot`, `interactive`, `block_network` and
+                `allow_concurrent_inputs`.
             schedule: No effect.
             gpu: No effect.
             mounts: No effect.
@@ -160,7 +163,8 @@ class _App:
             allow_concurrent_inputs: No effect.
 
         Raises:
-            InvalidError: Parentheses are missing; or it is put on something that a container could not import (a lambda, a function
+            InvalidError: Parentheses are missing; or it is put on something that a container could not import (a
+            lambda, a function
                 inside a function, a method, a class); or an option is of the wrong type or out of range.
         """
         _check_parentheses(_warn_parentheses_missing, "@app.function()")
@@ -211,7 +215,8 @@ class _App:
     def local_entrypoint(
         self, _warn_parentheses_missing: None = None, *, name: str | None = None
     ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
-        """Decorates a function that `modal-lite run` starts on this side, with the app running: `@app.local_entrypoint()`.
+        """Decorates a function that `modal-lite run` starts on this side, with the app running:
+        `@app.local_entrypoint()`.
 
         Its parameters become options of the command line. It stays an ordinary function.
 
@@ -256,8 +261,8 @@ class _App:
     async def run(self) -> AsyncGenerator["_App", None]:
         """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
-        Containers start when functions are called. At the end of the block, however it ends, calls that still run are cancelled and
-        the containers stopped, within about two seconds. The app may be run again afterwards.
+        Containers start when functions are called. At the end of the block, however it ends, calls that still run are
+        cancelled and the containers stopped, within about two seconds. The app may be run again afterwards.
 
         Raises:
             InvalidError: The app is already running, or this is a container.

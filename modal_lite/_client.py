@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 class _Client:
-    """Requests to one control plane. Every method runs in its caller's thread and crosses to the library's loop once."""
+    """Requests to one control plane; each crosses from its caller's thread to the library's loop once."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
@@ -125,7 +125,7 @@ class _Client:
         return batch.outputs[0]
 
     async def first_outputs(self, call_ids: list[str]) -> list[Output]:
-        """The outputs of input 0 of all the calls, in order; of fewer once one of them has failed (that one is last)."""
+        """The outputs of input 0 of all the calls, in order; or the first failure to arrive, alone."""
         return await on_loop(self._first_outputs(call_ids))
 
     async def describe_call(self, call_id: str) -> CallDescription:

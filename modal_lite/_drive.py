@@ -138,7 +138,7 @@ async def elements(blocks: Blocks[T]) -> AsyncGenerator[T, None]:
 
 
 def inside_event_loop() -> bool:
-    """True in code that an event loop runs, except directly in a notebook's cell, where blocking is what users expect."""
+    """True in code that an event loop runs, except directly in a notebook's cell, where users expect blocking."""
     if asyncio._get_running_loop() is None:
         return False
     if "IPython" not in sys.modules:

@@ -16,8 +16,8 @@ R = TypeVar("R")
 class _FunctionCall(Generic[ReturnType]):
     """A reference to a function call: made by `Function.spawn` and `Function.spawn_map`, or by `from_id`.
 
-    Much like a `concurrent.futures.Future`, with the difference that results and exceptions can be read again and again, from any
-    thread or event loop, as long as the app runs.
+    Much like a `concurrent.futures.Future`, with the difference that results and exceptions can be read again and
+    again, from any thread or event loop, as long as the app runs.
     """
 
     def __init__(self, call_id: str, client: _Client) -> None:
@@ -52,9 +52,10 @@ class _FunctionCall(Generic[ReturnType]):
     async def cancel(self, terminate_containers: bool = False) -> None:
         """Cancels what is unfinished of the call. Its inputs become TERMINATED, `get` raises `RemoteError`.
 
-        Inputs that wait never start. Running synchronous code gets an `InputCancellation` in its main thread, asynchronous
-        code an `asyncio.CancelledError`; the container goes on with the next input. Does nothing to a finished call, and
-        may be called again.
+        Inputs that wait never start. Running synchronous code gets an `InputCancellation` in its main thread,
+        asynchronous code an `asyncio.CancelledError`; the container goes on with the next input. Does nothing to a
+        finished call,
+        and may be called again.
 
         Args:
             terminate_containers: End the containers that run it at once, as well.

@@ -37,8 +37,8 @@ OriginalReturnType = TypeVar("OriginalReturnType", covariant=True)
 class _Function(Generic[P, ReturnType, OriginalReturnType]):
     """A function that runs in containers. Made by `@app.function()`, never directly.
 
-    `f.remote(x)` runs it in a container and waits, `f.map(xs)` runs it for many inputs, `f.spawn(x)` does not wait, `f.local(x)`
-    runs it right here. Every method that waits has a twin to be awaited: `await f.remote.aio(x)`.
+    `f.remote(x)` runs it in a container and waits, `f.map(xs)` runs it for many inputs, `f.spawn(x)` does not wait,
+    `f.local(x)` runs it right here. Every method that waits has a twin to be awaited: `await f.remote.aio(x)`.
     """
 
     def __init__(
@@ -169,8 +169,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     def local(self, *args: P.args, **kwargs: P.kwargs) -> OriginalReturnType:
         """Runs the function right here, in this process, as if it were not decorated.
 
-        No app has to run. An async function gives a coroutine, a generator function a generator. Variables of `env=` and
-        `secrets=` are not set.
+        No app has to run. An async function gives a coroutine, a generator function a generator. Variables of `env=`
+        and `secrets=` are not set.
         """
         result: OriginalReturnType = self._info.raw_f(*args, **kwargs)
         return result
@@ -180,7 +180,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         """Starts the function in a container and returns once the call is accepted.
 
         Returns:
-            A `FunctionCall`, to wait for the result or to cancel it; None for a generator function, which runs, its values unread.
+            A `FunctionCall`, to wait for the result or to cancel it; None for a generator function, which runs, its
+            values unread.
 
         Raises:
             ExecutionError: The app is not running.
@@ -208,12 +209,13 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     ) -> AsyncGenerator[ReturnType, None]:
         """Runs the function for every input, in parallel, and streams the results.
 
-        Nothing happens before the result is iterated. Then inputs are pulled as results are taken: at most about 1,000 of them are
-        under way at a time (fewer when they are large), so endless inputs work, and so does leaving the loop early, which cancels
-        what is in flight.
+        Nothing happens before the result is iterated. Then inputs are pulled as results are taken: at most about 1,000
+        of them are under way at a time (fewer when they are large), so endless inputs work, and so does leaving the
+        loop early, which cancels what is in flight.
 
         Args:
-            *input_iterators: One iterable, or async iterable, for each positional argument; the shortest one ends it. They are
+            *input_iterators: One iterable, or async iterable, for each positional argument; the shortest one ends it.
+            They are
                 iterated in the caller's thread.
             kwargs: Keyword arguments of every call.
             order_outputs: Results in the order of the inputs; False: as they come.
@@ -223,7 +225,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         Raises:
             TypeError: There is no iterator, or one is not iterable.
             InvalidError: The function is a generator function; or the blocking form is used inside an event loop.
-            Exception: The first failure, after the results before it, unless `return_exceptions`; inputs not yet started are
+            Exception: The first failure, after the results before it, unless `return_exceptions`; inputs not yet
+            started are
                 cancelled then. And whatever the input iterators raise.
         """
         source = InputSource(input_iterators, False, dict(kwargs), f"{self._tag}.map()")
@@ -517,7 +520,8 @@ def decode_function(data: tuple[Any, ...], app: "modal_lite._app._App") -> _Func
 
     def missing(*args: Any, **kwargs: Any) -> NoReturn:
         raise ExecutionError(
-            f"The definition of the function {tag} is missing here: this handle came from another process. Use .remote()."
+            f"The definition of the function {tag} is missing here: this handle came from another process. "
+            "Use .remote()."
         )
 
     info = FunctionInfo(missing, module_name, qualname, None, False, is_generator, is_async)

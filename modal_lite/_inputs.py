@@ -21,7 +21,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class SupportsAiter(Protocol):
-    """An async iterable. (Not spelled `AsyncIterable`, which the stubs of blocking forms would turn into `Iterable`.)"""
+    """An async iterable. (Stubs of blocking forms would turn `AsyncIterable` into `Iterable`.)"""
 
     def __aiter__(self) -> AsyncIterator[Any]: ...
 

@@ -1,7 +1,7 @@
 """The map pipeline: chunks of inputs out, blocks of results back, ordered or as they come.
 
-Consumer-driven: a step pulls a chunk of inputs, exchanges it for the outputs that are there, and yields these. What is pulled
-but not yet yielded stays within a window, whatever the speeds; memory does not depend on the number of inputs.
+Consumer-driven: a step pulls a chunk of inputs, exchanges it for the outputs that are there, and yields these. What is
+pulled but not yet yielded stays within a window, whatever the speeds; memory does not depend on the number of inputs.
 Nothing here is per input but the caller's own iteration and pickling.
 """
 
@@ -19,7 +19,7 @@ from modal_lite.exception import Error, ExecutionError, UserCodeException
 WINDOW = 1000
 """Inputs that may be pulled and not yet yielded."""
 WINDOW_BYTES = 64 << 20
-"""About how many bytes of inputs and results may be under way; the window shrinks for large ones, down to MIN_WINDOW."""
+"""About how many bytes may be under way: for large inputs or results the window shrinks, down to MIN_WINDOW."""
 MIN_WINDOW = 16
 _WINDOW_SHARE = 4
 """A chunk is at most this fraction of the window, so that containers have work while the next one is made."""
@@ -36,7 +36,8 @@ async def map_blocks(
 ) -> AsyncGenerator[list[Any], None]:
     """The results of the function for each input of the source, in blocks.
 
-    Raises the first failure, after the results before it, unless `return_exceptions`. Closing it cancels what is in flight.
+    Raises the first failure, after the results before it, unless `return_exceptions`. Closing it cancels what is in
+    flight.
     """
     manager = output.current()
     progress = manager.map_started(tag) if manager is not None else None
@@ -88,7 +89,7 @@ class _Exchange:
         self._client.forget_call(self._call_id)
 
     async def step(self) -> list[Output]:
-        """Sends the next chunk, if there is room for it, and takes the outputs that are there. Waits if there is no room."""
+        """Sends a chunk, if there is room for one, and takes the outputs that are there; waits if there is none."""
         source, window = self._source, self.window
         outputs: list[Output] = []
         chunk = _NO_CHUNK

@@ -1,12 +1,12 @@
 """The wrapper layer: blocking and `.aio` forms of every method, generated from its one async implementation.
 
 The implementations are ordinary coroutines and async generators. They run in the *caller's* thread, so that what they
-touch of the user's (input iterators, `__reduce__`, unpickling) runs there too, and cross to the library's event loop only
-where they await `on_loop(...)`, the requests to the control plane:
+touch of the user's (input iterators, `__reduce__`, unpickling) runs there too, and cross to the library's event loop
+only where they await `on_loop(...)`, the requests to the control plane:
 
 * `await f.remote.aio(x)` awaits the coroutine in the caller's own event loop;
-* `f.remote(x)` steps the same coroutine by hand (`_drive.py`): what it yields is an errand for the library's loop, which the
-  caller's thread waits for before it steps on.
+* `f.remote(x)` steps the same coroutine by hand (`_drive.py`): what it yields is an errand for the library's loop,
+  which the caller's thread waits for before it steps on.
 
 synchronicity owns the library's loop and its thread, makes the wrapper classes and their type stubs, and translates
 between implementation objects (`_Function`) and public ones (`Function`). How a method is run, and that tracebacks show

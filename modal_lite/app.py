@@ -18,8 +18,8 @@ R = TypeVar("R")
 class FunctionDecorator:
     """What `@app.function()` returns: takes a Python function, gives the `Function`.
 
-    Written by hand because generated types would read `Coroutine[Any, Any, R]` as `R`, and an async function's own type is
-    needed for `Function.local`.
+    Written by hand because generated types would read `Coroutine[Any, Any, R]` as `R`, and an async function's own type
+    is needed for `Function.local`.
     """
 
     def __init__(self, decorator: _FunctionDecorator) -> None:

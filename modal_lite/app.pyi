@@ -19,8 +19,8 @@ R = typing.TypeVar("R")
 class FunctionDecorator:
     """What `@app.function()` returns: takes a Python function, gives the `Function`.
 
-    Written by hand because generated types would read `Coroutine[Any, Any, R]` as `R`, and an async function's own type is
-    needed for `Function.local`.
+    Written by hand because generated types would read `Coroutine[Any, Any, R]` as `R`, and an async function's own type
+    is needed for `Function.local`.
     """
     def __init__(self, decorator: modal_lite._app._FunctionDecorator) -> None:
         """Initialize self.  See help(type(self)) for accurate signature."""
@@ -116,7 +116,8 @@ class App:
             env: More variables; these win. None as a value drops one.
             serialized: The function travels pickled; containers need not find it in a module.
             min_containers: Containers kept even without inputs. Default 0.
-            max_containers: Containers at most. Default: the cores of this machine are shared fairly between the functions; given, it
+            max_containers: Containers at most. Default: the cores of this machine are shared fairly between the
+            functions; given, it
                 is used whatever the number of cores.
             buffer_containers: Idle containers kept in addition while there are inputs. Default 0.
             scaledown_window: Seconds after which an idle container beyond the minimum ends. Default 60.
@@ -130,8 +131,10 @@ class App:
             keep_warm: Former name of `min_containers`.
             concurrency_limit: Former name of `max_containers`.
             container_idle_timeout: Former name of `scaledown_window`.
-            image: Has no effect on this backend, which says so once; so with `schedule`, `gpu`, `mounts`, `volumes`, `cpu`, `memory`,
-                `region`, `cloud`, `enable_memory_snapshot`, `interactive`, `block_network` and `allow_concurrent_inputs`.
+            image: Has no effect on this backend, which says so once; so with `schedule`, `gpu`, `mounts`, `volumes`,
+            `cpu`, `memory`,
+                `region`, `cloud`, `enable_memory_snapshot`, `interactive`, `block_network` and
+                `allow_concurrent_inputs`.
             schedule: No effect.
             gpu: No effect.
             mounts: No effect.
@@ -146,7 +149,8 @@ class App:
             allow_concurrent_inputs: No effect.
 
         Raises:
-            InvalidError: Parentheses are missing; or it is put on something that a container could not import (a lambda, a function
+            InvalidError: Parentheses are missing; or it is put on something that a container could not import (a
+            lambda, a function
                 inside a function, a method, a class); or an option is of the wrong type or out of range.
         """
         ...
@@ -157,7 +161,8 @@ class App:
         [collections.abc.Callable[modal_lite._app.P, modal_lite._app.R]],
         modal_lite._local_entrypoint.LocalEntrypoint[modal_lite._app.P, modal_lite._app.R],
     ]:
-        """Decorates a function that `modal-lite run` starts on this side, with the app running: `@app.local_entrypoint()`.
+        """Decorates a function that `modal-lite run` starts on this side, with the app running:
+        `@app.local_entrypoint()`.
 
         Its parameters become options of the command line. It stays an ordinary function.
 
@@ -187,8 +192,8 @@ class App:
         def __call__(self, /) -> synchronicity.combined_types.AsyncAndBlockingContextManager[App]:
             """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
-            Containers start when functions are called. At the end of the block, however it ends, calls that still run are cancelled and
-            the containers stopped, within about two seconds. The app may be run again afterwards.
+            Containers start when functions are called. At the end of the block, however it ends, calls that still run are
+            cancelled and the containers stopped, within about two seconds. The app may be run again afterwards.
 
             Raises:
                 InvalidError: The app is already running, or this is a container.
@@ -199,8 +204,8 @@ class App:
         def aio(self, /) -> typing.AsyncContextManager[App]:
             """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
-            Containers start when functions are called. At the end of the block, however it ends, calls that still run are cancelled and
-            the containers stopped, within about two seconds. The app may be run again afterwards.
+            Containers start when functions are called. At the end of the block, however it ends, calls that still run are
+            cancelled and the containers stopped, within about two seconds. The app may be run again afterwards.
 
             Raises:
                 InvalidError: The app is already running, or this is a container.

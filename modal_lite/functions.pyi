@@ -22,8 +22,8 @@ ReturnType_INNER = typing.TypeVar("ReturnType_INNER", covariant=True)
 class FunctionCall(typing.Generic[modal_lite._function_call.ReturnType]):
     """A reference to a function call: made by `Function.spawn` and `Function.spawn_map`, or by `from_id`.
 
-    Much like a `concurrent.futures.Future`, with the difference that results and exceptions can be read again and again, from any
-    thread or event loop, as long as the app runs.
+    Much like a `concurrent.futures.Future`, with the difference that results and exceptions can be read again and
+    again, from any thread or event loop, as long as the app runs.
     """
     def __init__(self, call_id: str, client: modal_lite._client._Client) -> None: ...
     @property
@@ -74,9 +74,10 @@ class FunctionCall(typing.Generic[modal_lite._function_call.ReturnType]):
         def __call__(self, /, terminate_containers: bool = False) -> None:
             """Cancels what is unfinished of the call. Its inputs become TERMINATED, `get` raises `RemoteError`.
 
-            Inputs that wait never start. Running synchronous code gets an `InputCancellation` in its main thread, asynchronous
-            code an `asyncio.CancelledError`; the container goes on with the next input. Does nothing to a finished call, and
-            may be called again.
+            Inputs that wait never start. Running synchronous code gets an `InputCancellation` in its main thread,
+            asynchronous code an `asyncio.CancelledError`; the container goes on with the next input. Does nothing to a
+            finished call,
+            and may be called again.
 
             Args:
                 terminate_containers: End the containers that run it at once, as well.
@@ -86,9 +87,10 @@ class FunctionCall(typing.Generic[modal_lite._function_call.ReturnType]):
         async def aio(self, /, terminate_containers: bool = False) -> None:
             """Cancels what is unfinished of the call. Its inputs become TERMINATED, `get` raises `RemoteError`.
 
-            Inputs that wait never start. Running synchronous code gets an `InputCancellation` in its main thread, asynchronous
-            code an `asyncio.CancelledError`; the container goes on with the next input. Does nothing to a finished call, and
-            may be called again.
+            Inputs that wait never start. Running synchronous code gets an `InputCancellation` in its main thread,
+            asynchronous code an `asyncio.CancelledError`; the container goes on with the next input. Does nothing to a
+            finished call,
+            and may be called again.
 
             Args:
                 terminate_containers: End the containers that run it at once, as well.
@@ -215,8 +217,8 @@ class Function(
 ):
     """A function that runs in containers. Made by `@app.function()`, never directly.
 
-    `f.remote(x)` runs it in a container and waits, `f.map(xs)` runs it for many inputs, `f.spawn(x)` does not wait, `f.local(x)`
-    runs it right here. Every method that waits has a twin to be awaited: `await f.remote.aio(x)`.
+    `f.remote(x)` runs it in a container and waits, `f.map(xs)` runs it for many inputs, `f.spawn(x)` does not wait,
+    `f.local(x)` runs it right here. Every method that waits has a twin to be awaited: `await f.remote.aio(x)`.
     """
     def __init__(
         self,
@@ -329,8 +331,8 @@ class Function(
     ) -> modal_lite._functions.OriginalReturnType:
         """Runs the function right here, in this process, as if it were not decorated.
 
-        No app has to run. An async function gives a coroutine, a generator function a generator. Variables of `env=` and
-        `secrets=` are not set.
+        No app has to run. An async function gives a coroutine, a generator function a generator. Variables of `env=`
+        and `secrets=` are not set.
         """
         ...
 
@@ -339,7 +341,8 @@ class Function(
             """Starts the function in a container and returns once the call is accepted.
 
             Returns:
-                A `FunctionCall`, to wait for the result or to cancel it; None for a generator function, which runs, its values unread.
+                A `FunctionCall`, to wait for the result or to cancel it; None for a generator function, which runs, its
+                values unread.
 
             Raises:
                 ExecutionError: The app is not running.
@@ -351,7 +354,8 @@ class Function(
             """Starts the function in a container and returns once the call is accepted.
 
             Returns:
-                A `FunctionCall`, to wait for the result or to cancel it; None for a generator function, which runs, its values unread.
+                A `FunctionCall`, to wait for the result or to cancel it; None for a generator function, which runs, its
+                values unread.
 
             Raises:
                 ExecutionError: The app is not running.
@@ -373,12 +377,13 @@ class Function(
         ) -> typing.Generator[ReturnType_INNER, None, None]:
             """Runs the function for every input, in parallel, and streams the results.
 
-            Nothing happens before the result is iterated. Then inputs are pulled as results are taken: at most about 1,000 of them are
-            under way at a time (fewer when they are large), so endless inputs work, and so does leaving the loop early, which cancels
-            what is in flight.
+            Nothing happens before the result is iterated. Then inputs are pulled as results are taken: at most about 1,000
+            of them are under way at a time (fewer when they are large), so endless inputs work, and so does leaving the
+            loop early, which cancels what is in flight.
 
             Args:
-                *input_iterators: One iterable, or async iterable, for each positional argument; the shortest one ends it. They are
+                *input_iterators: One iterable, or async iterable, for each positional argument; the shortest one ends it.
+                They are
                     iterated in the caller's thread.
                 kwargs: Keyword arguments of every call.
                 order_outputs: Results in the order of the inputs; False: as they come.
@@ -388,7 +393,8 @@ class Function(
             Raises:
                 TypeError: There is no iterator, or one is not iterable.
                 InvalidError: The function is a generator function; or the blocking form is used inside an event loop.
-                Exception: The first failure, after the results before it, unless `return_exceptions`; inputs not yet started are
+                Exception: The first failure, after the results before it, unless `return_exceptions`; inputs not yet
+                started are
                     cancelled then. And whatever the input iterators raise.
             """
             ...
@@ -404,12 +410,13 @@ class Function(
         ) -> collections.abc.AsyncGenerator[ReturnType_INNER, None]:
             """Runs the function for every input, in parallel, and streams the results.
 
-            Nothing happens before the result is iterated. Then inputs are pulled as results are taken: at most about 1,000 of them are
-            under way at a time (fewer when they are large), so endless inputs work, and so does leaving the loop early, which cancels
-            what is in flight.
+            Nothing happens before the result is iterated. Then inputs are pulled as results are taken: at most about 1,000
+            of them are under way at a time (fewer when they are large), so endless inputs work, and so does leaving the
+            loop early, which cancels what is in flight.
 
             Args:
-                *input_iterators: One iterable, or async iterable, for each positional argument; the shortest one ends it. They are
+                *input_iterators: One iterable, or async iterable, for each positional argument; the shortest one ends it.
+                They are
                     iterated in the caller's thread.
                 kwargs: Keyword arguments of every call.
                 order_outputs: Results in the order of the inputs; False: as they come.
@@ -419,7 +426,8 @@ class Function(
             Raises:
                 TypeError: There is no iterator, or one is not iterable.
                 InvalidError: The function is a generator function; or the blocking form is used inside an event loop.
-                Exception: The first failure, after the results before it, unless `return_exceptions`; inputs not yet started are
+                Exception: The first failure, after the results before it, unless `return_exceptions`; inputs not yet
+                started are
                     cancelled then. And whatever the input iterators raise.
             """
             ...

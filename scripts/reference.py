@@ -51,6 +51,7 @@ PAGES = (
         "Inside a container",
         ("modal_lite.is_local", "modal_lite.current_input_id", "modal_lite.current_function_call_id"),
     ),
+    Page("output.md", "Output", ("modal_lite.enable_output",)),
     Page("call_graph.md", "Call graphs", ("modal_lite.call_graph.InputInfo", "modal_lite.call_graph.InputStatus")),
     Page("exceptions.md", "Exceptions", ("modal_lite.exception",)),
 )
@@ -124,7 +125,7 @@ def _code(text: str) -> str:
 def _public(annotation: str) -> str:
     """`_FunctionCall[R]` as its users know it: `FunctionCall[R]`."""
     without_quotes = re.sub(r"(?<!= )([\"'])([\w.\[\], |]+)\1", r"\2", annotation)
-    return re.sub(r"(?<![\w.])_(?=[A-Z])", "", without_quotes)
+    return re.sub(r"(?<![\w.])(modal_lite(\.\w+)*\.)?_(?=[A-Z])", "", without_quotes)
 
 
 def _documented_base(base: type) -> bool:
@@ -173,9 +174,14 @@ def _original(value: Any) -> Any:
     return getattr(value, synchronizer._original_attr) if synchronizer else value
 
 
+def _values(name: str) -> list[Any]:
+    value = _resolve(name)
+    return [getattr(value, member) for member in value.__all__] if isinstance(value, ModuleType) else [value]
+
+
 def undocumented() -> list[str]:
     """The public names that no page shows."""
-    shown = {id(_resolve(name)) for page in PAGES for name in page.names}
+    shown = {id(value) for page in PAGES for name in page.names for value in _values(name)}
     values = {name: getattr(modal_lite, name) for name in modal_lite.__all__}
     return [
         name for name, value in values.items() if id(value) not in shown and not isinstance(value, ModuleType | str)

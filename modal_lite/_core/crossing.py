@@ -1,9 +1,9 @@
 """Crossing between event loops and threads.
 
-An implementation runs in its caller's thread. It awaits `on_loop(coroutine)` for what belongs on the library's loop, and
-`of_user(coroutine)` for an async iterable of the user's. Under asyncio the first crosses to the library's loop and the
-second is just awaited. Under a blocking drive (`modal_lite/_drive.py`) both are handed to the drive as errands, which it
-waits for in the caller's thread.
+An implementation runs in its caller's thread. It awaits `on_loop(coroutine)` for what belongs on the library's loop,
+and `of_user(coroutine)` for an async iterable of the user's. Under asyncio the first crosses to the library's loop and
+the second is just awaited. Under a blocking drive (`modal_lite/_drive.py`) both are handed to the drive as errands,
+which it waits for in the caller's thread.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ def library_loop() -> asyncio.AbstractEventLoop:
 
 
 def call_soon(function: Callable[..., object], *args: object) -> None:
-    """Runs a function on the library's loop, soon, without waiting for it. A loop that is already closed runs nothing."""
+    """Runs a function on the library's loop soon, without waiting for it; on a closed loop, never."""
     if sys.is_finalizing():
         return  # Asking for the loop would start it anew, in a thread that never runs.
     try:

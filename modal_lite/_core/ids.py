@@ -1,7 +1,7 @@
 """Identifiers: a prefix that tells the kind, then 22 random hexadecimal characters.
 
-`ap-` app, `fu-` function, `fc-` function call, `in-` input, `ta-` container. An input's id is derived from its call's id
-and its index, so that no input has to be remembered for its id's sake.
+`ap-` app, `fu-` function, `fc-` function call, `in-` input, `ta-` container. An input's id is derived from its call's
+id and its index, so that no input has to be remembered for its id's sake.
 """
 
 import os

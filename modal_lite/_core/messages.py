@@ -1,8 +1,8 @@
 """Everything that travels between processes, as frozen structs.
 
-A frame on the wire is a fixed prefix (`_transport/frames.py`), one of these messages in msgpack, and at most one payload
-whose layout the message gives in `sizes`. Each channel has a union of its own, so that a message on the wrong channel
-is a protocol error. Structs are encoded as arrays: fields are only ever appended, with defaults.
+A frame on the wire is a fixed prefix (`_transport/frames.py`), one of these messages in msgpack, and at most one
+payload whose layout the message gives in `sizes`. Each channel has a union of its own, so that a message on the wrong
+channel is a protocol error. Structs are encoded as arrays: fields are only ever appended, with defaults.
 
 Channels of a container, all socket pairs that it inherits:
 

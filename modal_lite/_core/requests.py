@@ -1,8 +1,8 @@
 """What clients ask of a control plane, and what it answers.
 
-A request is one struct and at most one payload, whether it is handled in this process or sent to another one: the client
-objects know only `Connection.request`. Whatever user code may be behind a reply (results, exceptions) comes as opaque
-payloads in an `OutputBatch`.
+A request is one struct and at most one payload, whether it is handled in this process or sent to another one: the
+client objects know only `Connection.request`. Whatever user code may be behind a reply (results, exceptions) comes as
+opaque payloads in an `OutputBatch`.
 """
 
 from enum import IntEnum

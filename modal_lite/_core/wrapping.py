@@ -7,7 +7,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def untranslated(*, arguments: bool = False, result: bool = False) -> Callable[[F], F]:
-    """The method's arguments, or its result, are the user's own: the wrapper passes them on without looking into them."""
+    """The method's arguments, or its result, are the user's own: the wrapper does not look into them."""
 
     def mark(method: F) -> F:
         method.__untranslated__ = (arguments, result)  # type: ignore[attr-defined]

@@ -52,9 +52,11 @@ class LocalContainer:
             self._progress.close_fd()
 
     def close(self) -> None:
-        """Closes the sockets; the progress can still be read."""
+        """Closes the sockets and gives the shared page up; `running` goes on to tell what ran last."""
         for end in self._ours:
             end.close()
+        if hasattr(self, "_progress"):
+            self._progress.close()
 
     def _socket_pair(self) -> socket.socket:
         ours, theirs = socket.socketpair()

@@ -64,4 +64,5 @@ def _validate_function(scheduler: Scheduler, function: Function) -> None:
     assert maximum is None or len(live) <= maximum or all(c.leases for c in live), (
         f"{function.function_id}: more containers than max_containers={maximum}"
     )
-    assert not function.backlog or function.active or (maximum is not None and len(live) >= maximum), f"{function.function_id} starves"
+    assert not function.backlog or function.active or (maximum is not None and len(live) >= maximum),
+    f"{function.function_id} starves"

@@ -5,8 +5,8 @@ slow ones alone. Nothing is known before the first report, so the first leases a
 may be GROWTH times as long as the longest before it. A call of at most SMALL_CALL inputs is never batched: what a lost
 container has finished but not reported must run again, and with so few inputs batching saves nothing worth that.
 
-Containers. A container counts against the cores ("slots") while it starts or runs an input that does not itself wait for
-a call. A function with work may always have one such container, so nobody starves and nested calls cannot deadlock.
+Containers. A container counts against the cores ("slots") while it starts or runs an input that does not itself wait
+for a call. A function with work may always have one such container, so nobody starves and nested calls cannot deadlock.
 More than that it gets while slots are free; when they are not, each function with work is held to an equal share, so
 that a long map makes room for others as its leases end. Explicit numbers are taken at their word, whatever the number
 of cores: up to `max_containers`, and `min_containers` and `buffer_containers` beside the busy ones.
@@ -28,14 +28,14 @@ MAX_LOSSES = 8
 """Lost containers that one input may cost before it fails."""
 MAX_START_FAILURES = 3
 """Containers in a row that may die at start before the waiting inputs fail."""
-MIN_SCALEDOWN = 0.1
+MIN_SCALEDOWN = 1.0
 """Seconds between two looks at an idle container that is kept, however short its scaledown window."""
 START_BACKOFF = 1.0
 """Seconds before a warm container is started again after one died at start; doubles up to MAX_START_BACKOFF."""
 MAX_START_BACKOFF = 60.0
 
 _RISE, _FALL = 0.25, 0.5
-"""Weight of a new measurement that is slower, or faster, than the average: the first calls of a function are its slowest."""
+"""Weight of a measurement above, or below, the average: the first calls of a function are its slowest."""
 
 
 def lease_size(function: Function, call: Call, available: int) -> int:

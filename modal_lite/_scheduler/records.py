@@ -44,7 +44,7 @@ class InputRange:
 
 @dataclass(slots=True)
 class Lease:
-    """Inputs [start, stop) of a call in a container's hands. Reports come in index order; `reported` is the next one."""
+    """Inputs [start, stop) of a call in a container's hands; `reported` is the next to be reported, in index order."""
 
     lease_id: int
     call: "Call"

@@ -7,8 +7,9 @@ The life of an input:
        │                 ├─ given back (recall), container lost ──► pending, in front
        └──── retry ──────┴─ failed with retries left ──► delayed, then pending
 
-A report counts only for the lease that currently holds the input: leases have fresh numbers and inputs leave them when they are
-given back, fail or are lost with the container, so a late report of a container given up for lost changes nothing.
+A report counts only for the lease that currently holds the input: leases have fresh numbers and inputs leave them when
+they are given back, fail or are lost with the container, so a late report of a container given up for lost changes
+nothing.
 """
 
 import heapq

@@ -1,1 +1,1 @@
-"""The control plane: the scheduler with sockets, processes and clients around it. Today it lives in the caller's process."""
+"""The control plane: the scheduler with sockets, processes and clients around it, in the caller's process."""

@@ -80,8 +80,8 @@ class ContainerLink:
     def describe_loss(self) -> str:
         """For the caller of an input that ran here last, after as many attempts as there are."""
         return self._with_stderr(
-            f"The container {self.container_id} of {self.definition.tag} {self.describe_end()} while it ran this input, "
-            "and so did others before it."
+            f"The container {self.container_id} of {self.definition.tag} {self.describe_end()} while it ran this "
+            "input, and so did others before it."
         )
 
     def describe_failed_start(self) -> str:

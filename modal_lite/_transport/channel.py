@@ -23,8 +23,8 @@ OnClose = Callable[[Exception | None], None]
 class Channel:
     """One end of a connection, owned by the loop that runs when it is made.
 
-    `on_message(message, body)` is called for every frame, `on_close(error)` exactly once: None for an orderly end of the
-    stream, else what broke it. Neither is called after `close()`.
+    `on_message(message, body)` is called for every frame, `on_close(error)` exactly once: None for an orderly end of
+    the stream, else what broke it. Neither is called after `close()`.
     """
 
     def __init__(self, sock: socket.socket, types: Any, on_message: OnMessage, on_close: OnClose) -> None:

@@ -1,8 +1,8 @@
 """The frame codec, without any I/O.
 
-A frame is a prefix (length of the message, length of the body, little endian), the message in msgpack, and the body: the
-bytes of one payload, which nobody on the way looks into. Bodies are sent from the parts they consist of and received
-into one buffer each, so a large payload is copied once by the kernel on either side and not at all here.
+A frame is a prefix (length of the message, length of the body, little endian), the message in msgpack, and the body:
+the bytes of one payload, which nobody on the way looks into. Bodies are sent from the parts they consist of and
+received into one buffer each, so a large payload is copied once by the kernel on either side and not at all here.
 """
 
 import struct

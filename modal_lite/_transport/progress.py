@@ -20,8 +20,10 @@ class Progress:
 
     def __init__(self) -> None:
         self.fd = _anonymous_file()
+        self._last: tuple[int, int] | None = None
         try:
-            self._words = attach(self.fd)
+            self._map = mmap.mmap(self.fd, PAGE)
+            self._words = memoryview(self._map).cast("Q")
         except BaseException:
             os.close(self.fd)
             raise
@@ -29,6 +31,8 @@ class Progress:
     def read(self) -> tuple[int, int] | None:
         """Lease and index of the input that runs, or that ran when the container died; None if there was none."""
         words = self._words
+        if self._map.closed:
+            return self._last
         while True:
             lease_id, running = words[LEASE], words[RUNNING]
             if not running:
@@ -36,6 +40,14 @@ class Progress:
             # A living container may have begun its next lease between the two reads.
             if words[LEASE] == lease_id:
                 return lease_id, running - 1
+
+    def close(self) -> None:
+        """Gives the page up, which would keep a descriptor; `read` goes on to tell what it told last."""
+        if not self._map.closed:
+            self._last = self.read()
+            self._words.release()
+            self._map.close()
+        self.close_fd()
 
     def close_fd(self) -> None:
         """Closes the descriptor, which is needed only until the container has it. Safe to call again."""

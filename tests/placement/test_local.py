@@ -237,7 +237,10 @@ async def test_cancelled_close_leaves_no_process(placed: Placed) -> None:
 
 
 def test_interpreter_options_are_passed_on() -> None:
-    code = "from modal_lite._placement.template_process import _interpreter_options as o; import json; print(json.dumps(o()))"
+    code = (
+        "import json; from modal_lite._placement.template_process import _interpreter_options; "
+        "print(json.dumps(_interpreter_options()))"
+    )
     command = [sys.executable, "-O", "-B", "-W", "ignore::DeprecationWarning", "-X", "dev", "-c", code]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     options = json.loads(result.stdout)

@@ -16,7 +16,7 @@ from modal_lite.retries import Retries
 from tests.scheduler.containers import Job
 from tests.scheduler.world import Ledger, World
 
-SECONDS = (0.0, 1e-5, 1e-5, 1e-4, 0.002, 0.02, 0.5, 30.0)
+SECONDS = (0.0, 1e-5, 1e-5, 1e-4, 0.002, 0.02, 0.5, 12.0)
 FAILURES = (FailureKind.USER, FailureKind.USER, FailureKind.SERIALIZATION)
 FUNCTION_SETTINGS = st.fixed_dictionaries(
     {

@@ -27,4 +27,6 @@ def test_page_outlives_the_process_that_wrote_it() -> None:
         os.kill(os.getpid(), 9)
     os.waitpid(pid, 0)
     assert progress.read() == (7, 11)
-    progress.close_fd()
+    progress.close()
+    progress.close()
+    assert progress.read() == (7, 11)

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from tests.worker.harness import Plane
 from tests.worker.harness import plane as open_plane
 

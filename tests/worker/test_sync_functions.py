@@ -4,12 +4,12 @@ import os
 import signal
 
 import pytest
-from tests.worker.harness import CALL_ID, Plane
 
 from modal_lite._core.ids import input_id
 from modal_lite._core.messages import Encoding, FailureKind, InputFailed, Lease, Outputs
 from modal_lite._core.payload import Payload
 from modal_lite._core.serialization import dumps
+from tests.worker.harness import CALL_ID, Plane
 
 
 def test_values_come_in_order(plane: Plane) -> None:

@@ -1,9 +1,0 @@
-"""Temporary."""
-
-
-def current():
-    return None
-
-
-def enable_output(show_progress=True):
-    return None
