@@ -131,8 +131,7 @@ class _App:
             serialized: The function travels pickled; containers need not find it in a module.
             min_containers: Containers kept even without inputs. Default 0.
             max_containers: Containers at most. Default: the cores of this machine are shared fairly between the
-            functions; given, it
-                is used whatever the number of cores.
+                functions; given, it is used whatever the number of cores.
             buffer_containers: Idle containers kept in addition while there are inputs. Default 0.
             scaledown_window: Seconds after which an idle container beyond the minimum ends. Default 60.
             retries: Attempts after the first one, one second apart, or a `Retries`. Default none.
@@ -145,10 +144,7 @@ class _App:
             keep_warm: Former name of `min_containers`.
             concurrency_limit: Former name of `max_containers`.
             container_idle_timeout: Former name of `scaledown_window`.
-            image: Has no effect on this backend, which says so once; so with `schedule`, `gpu`, `mounts`, `volumes`,
-            `cpu`, `memory`,
-                `region`, `cloud`, `enable_memory_snapshot`, `interactive`, `block_network` and
-                `allow_concurrent_inputs`.
+            image: Has no effect on this backend, which says so once; so it is with those that follow.
             schedule: No effect.
             gpu: No effect.
             mounts: No effect.
@@ -164,8 +160,8 @@ class _App:
 
         Raises:
             InvalidError: Parentheses are missing; or it is put on something that a container could not import (a
-            lambda, a function
-                inside a function, a method, a class); or an option is of the wrong type or out of range.
+                lambda, a function inside a function, a method, a class); or an option is of the wrong type or out of
+                range.
         """
         _check_parentheses(_warn_parentheses_missing, "@app.function()")
         warn_of_unhonoured(
@@ -215,8 +211,7 @@ class _App:
     def local_entrypoint(
         self, _warn_parentheses_missing: None = None, *, name: str | None = None
     ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
-        """Decorates a function that `modal-lite run` starts on this side, with the app running:
-        `@app.local_entrypoint()`.
+        """Decorates what `modal-lite run` runs on this side, with the app running: `@app.local_entrypoint()`.
 
         Its parameters become options of the command line. It stays an ordinary function.
 

@@ -155,20 +155,29 @@ class _Client:
         return await self._connection.request(request, payload)
 
     async def _first_outputs(self, call_ids: list[str]) -> list[Output]:
-        tasks = [asyncio.ensure_future(self._ask(GetOutput(call_id, 0, None), EMPTY)) for call_id in call_ids]
         try:
-            waiting = set(tasks)
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    output_of = cast(OutputBatch, task.result()).outputs[0]
-                    if output_of.failure is not None:
-                        return [output_of]
-            return [cast(OutputBatch, task.result()).outputs[0] for task in tasks]
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._output_or_raise(call_id)) for call_id in call_ids]
+        except BaseExceptionGroup as failures:
+            first = failures.exceptions[0]
+            if isinstance(first, _Failed):
+                return [first.output]
+            raise first from None
+        return [task.result() for task in tasks]
+
+    async def _output_or_raise(self, call_id: str) -> Output:
+        batch = cast(OutputBatch, await self._ask(GetOutput(call_id, 0, None), EMPTY))
+        if batch.outputs[0].failure is not None:
+            raise _Failed(batch.outputs[0])
+        return batch.outputs[0]
+
+
+class _Failed(Exception):
+    """Ends the wait for other outputs."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self.output = output
 
 
 def _connect_in_process() -> Connection:

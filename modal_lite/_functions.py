@@ -215,8 +215,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
 
         Args:
             *input_iterators: One iterable, or async iterable, for each positional argument; the shortest one ends it.
-            They are
-                iterated in the caller's thread.
+                They are iterated in the caller's thread.
             kwargs: Keyword arguments of every call.
             order_outputs: Results in the order of the inputs; False: as they come.
             return_exceptions: Failures take their place among the results instead of ending the iteration.
@@ -226,8 +225,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
             TypeError: There is no iterator, or one is not iterable.
             InvalidError: The function is a generator function; or the blocking form is used inside an event loop.
             Exception: The first failure, after the results before it, unless `return_exceptions`; inputs not yet
-            started are
-                cancelled then. And whatever the input iterators raise.
+                started are cancelled then. And whatever the input iterators raise.
         """
         source = InputSource(input_iterators, False, dict(kwargs), f"{self._tag}.map()")
         return self._map(source, "map", order_outputs, return_exceptions, wrap_returned_exceptions)

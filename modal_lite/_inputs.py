@@ -21,7 +21,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class SupportsAiter(Protocol):
-    """An async iterable. (Stubs of blocking forms would turn `AsyncIterable` into `Iterable`.)"""
+    """An async iterable, under a name that the stubs of blocking forms do not turn into `Iterable`."""
 
     def __aiter__(self) -> AsyncIterator[Any]: ...
 

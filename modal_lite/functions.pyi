@@ -383,8 +383,7 @@ class Function(
 
             Args:
                 *input_iterators: One iterable, or async iterable, for each positional argument; the shortest one ends it.
-                They are
-                    iterated in the caller's thread.
+                    They are iterated in the caller's thread.
                 kwargs: Keyword arguments of every call.
                 order_outputs: Results in the order of the inputs; False: as they come.
                 return_exceptions: Failures take their place among the results instead of ending the iteration.
@@ -394,8 +393,7 @@ class Function(
                 TypeError: There is no iterator, or one is not iterable.
                 InvalidError: The function is a generator function; or the blocking form is used inside an event loop.
                 Exception: The first failure, after the results before it, unless `return_exceptions`; inputs not yet
-                started are
-                    cancelled then. And whatever the input iterators raise.
+                    started are cancelled then. And whatever the input iterators raise.
             """
             ...
 
@@ -416,8 +414,7 @@ class Function(
 
             Args:
                 *input_iterators: One iterable, or async iterable, for each positional argument; the shortest one ends it.
-                They are
-                    iterated in the caller's thread.
+                    They are iterated in the caller's thread.
                 kwargs: Keyword arguments of every call.
                 order_outputs: Results in the order of the inputs; False: as they come.
                 return_exceptions: Failures take their place among the results instead of ending the iteration.
@@ -427,8 +424,7 @@ class Function(
                 TypeError: There is no iterator, or one is not iterable.
                 InvalidError: The function is a generator function; or the blocking form is used inside an event loop.
                 Exception: The first failure, after the results before it, unless `return_exceptions`; inputs not yet
-                started are
-                    cancelled then. And whatever the input iterators raise.
+                    started are cancelled then. And whatever the input iterators raise.
             """
             ...
 

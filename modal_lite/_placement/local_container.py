@@ -15,6 +15,7 @@ class LocalContainer:
     def __init__(self, container_id: str) -> None:
         self.container_id = container_id
         self.pid: int | None = None
+        self._progress = Progress()
         self._ours: list[socket.socket] = []
         self._theirs: list[socket.socket] = []
         self._pipes: list[int] = []
@@ -22,7 +23,6 @@ class LocalContainer:
         try:
             self.data, self.control, self.client = self._socket_pair(), self._socket_pair(), self._socket_pair()
             self.stdout, self.stderr = self._pipe(), self._pipe()
-            self._progress = Progress()
         except BaseException:
             self.close()
             self.close_remote()
@@ -48,15 +48,13 @@ class LocalContainer:
         for fd in self._write_ends:
             os.close(fd)
         self._write_ends.clear()
-        if hasattr(self, "_progress"):
-            self._progress.close_fd()
+        self._progress.close_fd()
 
     def close(self) -> None:
         """Closes the sockets and gives the shared page up; `running` goes on to tell what ran last."""
         for end in self._ours:
             end.close()
-        if hasattr(self, "_progress"):
-            self._progress.close()
+        self._progress.close()
 
     def _socket_pair(self) -> socket.socket:
         ours, theirs = socket.socketpair()

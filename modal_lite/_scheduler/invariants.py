@@ -51,9 +51,9 @@ def _validate_container(scheduler: Scheduler, container: Container) -> None:
 def _validate_function(scheduler: Scheduler, function: Function) -> None:
     calls = [call for call in scheduler.calls.values() if call.function is function]
     assert function.backlog == sum(call.waiting for call in calls), function.function_id
-    assert function.running == sum(
-        lease.outstanding for c in function.containers.values() for lease in c.leases
-    ), function.function_id
+    assert function.running == sum(lease.outstanding for c in function.containers.values() for lease in c.leases), (
+        function.function_id
+    )
     assert function.active == sum(1 for c in function.containers.values() if c.active), function.function_id
     standing = [call for call in function.line if call.queued]
     assert len(standing) == len(function.line) == len(set(standing)), f"{function.function_id}: {function.line}"
@@ -64,5 +64,5 @@ def _validate_function(scheduler: Scheduler, function: Function) -> None:
     assert maximum is None or len(live) <= maximum or all(c.leases for c in live), (
         f"{function.function_id}: more containers than max_containers={maximum}"
     )
-    assert not function.backlog or function.active or (maximum is not None and len(live) >= maximum),
-    f"{function.function_id} starves"
+    at_maximum = maximum is not None and len(live) >= maximum
+    assert not function.backlog or function.active or at_maximum, f"{function.function_id} starves"

@@ -358,7 +358,10 @@ class Scheduler:
         container = self.containers.get(container_id)
         if container is None:
             return None
-        return next((lease for lease in container.leases if lease.lease_id == lease_id), None)
+        for lease in container.leases:
+            if lease.lease_id == lease_id:
+                return lease
+        return None
 
     def _done(self, call: Call, start: int, count: int, status: InputStatus, container_id: str) -> None:
         call.done += count
@@ -517,18 +520,15 @@ class Scheduler:
         """Leases the function's backlog to its containers and starts more where that is allowed."""
         if not function.backlog or function.removed:
             return
-        progress = True
-        while progress and function.backlog:
-            progress = False
-            for container in sorted(function.containers.values(), key=_load):
+        # Idle containers first, then second leases for those that run one.
+        for held in (0, 1):
+            for container in function.containers.values():
                 if not function.backlog:
                     break
-                if not policy.may_hold_more(function, container):
+                if len(container.leases) != held or not policy.may_hold_more(function, container):
                     continue
-                if not self._may_lease(function, container):
-                    continue
-                if self._give(function, container, now):
-                    progress = True
+                if self._may_lease(function, container):
+                    self._give(function, container, now)
         if not function.backlog:
             self._hungry.pop(function.function_id, None)
         if function.backlog or function.settings.buffer_containers:
@@ -543,10 +543,8 @@ class Scheduler:
     def _may_activate(self, function: Function) -> bool:
         return policy.may_activate(function, self.total_active, self.slots, max(1, len(self._hungry)))
 
-    def _give(self, function: Function, container: Container, now: float) -> bool:
+    def _give(self, function: Function, container: Container, now: float) -> None:
         call = self._next_call(function)
-        if call is None:
-            return False
         waiting = call.pending[0]
         size = policy.lease_size(function, call, waiting.stop - waiting.start)
         self._lease_number += 1
@@ -580,24 +578,22 @@ class Scheduler:
             do.SendLease(container.container_id, lease.lease_id, call.call_id, lease.start, stop, lease.chunk)
         )
         self._look_again(container, now)
-        return True
 
-    def _next_call(self, function: Function) -> Call | None:
-        """The call whose turn it is; it goes to the end of the line."""
+    def _next_call(self, function: Function) -> Call:
+        """The call whose turn it is, of a function with a backlog; it goes to the end of the line."""
         line = function.line
-        while line:
-            call = line.popleft()
-            if call.pending:
-                line.append(call)
-                return call
-            call.queued = False
-        return None
+        while not line[0].pending:
+            line.popleft().queued = False
+        line.rotate(-1)
+        return line[-1]
 
     # --- scaling -----------------------------------------------------------------------------------------------------
 
     def _scale(self, function: Function, now: float) -> None:
         """Starts what is wanted and allowed."""
-        if function.removed:
+        settings = function.settings
+        explicit = settings.min_containers or settings.buffer_containers
+        if function.removed or not (explicit or self._may_activate(function)):
             return
         live = sum(1 for c in function.containers.values() if c.state is not ContainerState.STOPPING)
         wanted = policy.wanted_containers(function)
@@ -778,7 +774,3 @@ def _rest(lease: Lease, start: int | None = None) -> InputRange:
 def _crowded(container: Container) -> bool:
     """True if inputs in the container wait behind the one that runs."""
     return len(container.leases) > 1 or (bool(container.leases) and container.leases[0].outstanding > 1)
-
-
-def _load(container: Container) -> int:
-    return len(container.leases)

@@ -65,7 +65,7 @@ class ContainerLink:
         self._data_closed(None)
 
     def describe_end(self) -> str:
-        """How it ended, for people: `was killed by SIGKILL`, `exited with status 3`, …"""
+        """How it ended, for people: `was killed by SIGKILL`, `exited with status 3` and the like."""
         if self.broken:
             return f"broke the protocol ({self.broken})"
         if self.status is None:
