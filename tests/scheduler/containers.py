@@ -165,9 +165,7 @@ class SimulatedContainer:
     def _report(self, held: Held) -> None:
         count = held.following - held.reported
         if count:
-            self._send(
-                on.OutputsReported(self.container_id, held.lease_id, held.reported, count, held.elapsed)
-            )
+            self._send(on.OutputsReported(self.container_id, held.lease_id, held.reported, count, held.elapsed))
             held.reported = held.following
             held.elapsed = 0.0
 

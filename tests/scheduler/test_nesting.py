@@ -22,7 +22,9 @@ def test_a_deep_chain_needs_one_slot() -> None:
     world = World(slots=1)
     chain = [f"fu-{depth}" for depth in range(50)]
     following = dict(zip(chain, chain[1:], strict=False))
-    world.work = lambda function_id, *_: Job(0.01, calls=((following[function_id], 1),) if function_id in following else ())
+    world.work = lambda function_id, *_: Job(
+        0.01, calls=((following[function_id], 1),) if function_id in following else ()
+    )
     for function_id in chain:
         world.add(function_id)
     call_id = world.call("fu-0")
@@ -125,7 +127,9 @@ def test_the_graph_links_inputs_to_the_calls_they_made() -> None:
 
 
 def test_the_graph_shows_every_input_wherever_it_is() -> None:
-    world = World(work=lambda _f, _c, index, _a: Job(*((0.01, None), (0.01, FailureKind.USER), (50.0, None))[min(index, 2)]))
+    world = World(
+        work=lambda _f, _c, index, _a: Job(*((0.01, None), (0.01, FailureKind.USER), (50.0, None))[min(index, 2)])
+    )
     world.add("fu-a", max_containers=2, retries=Retries(max_retries=1, initial_delay=20.0))
     call_id = world.call("fu-a", 6)
     world.pass_time(1.0)

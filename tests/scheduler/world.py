@@ -48,7 +48,11 @@ class World:
     """
 
     def __init__(
-        self, slots: int = 2, work: Work | None = None, start_seconds: float = 0.02, max_steps: int = 200_000,
+        self,
+        slots: int = 2,
+        work: Work | None = None,
+        start_seconds: float = 0.02,
+        max_steps: int = 200_000,
         check: bool = True,
     ) -> None:
         serial = numbers(1)
