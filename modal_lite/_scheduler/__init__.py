@@ -1,7 +1,8 @@
 """The scheduler: which container runs which inputs when.
 
 A pure state machine, `Scheduler.handle(event, now) -> commands`. No clock, no randomness, no I/O: `now` (seconds,
-monotonic) and fresh ids come from outside, so a run can be replayed and tested with virtual time. It never sees payloads, only ranges of inputs, so its cost is per range and not per input.
+monotonic) and fresh ids come from outside, so a run can be replayed and tested with virtual time. It never sees
+payloads, only ranges of inputs, so its cost is per range and not per input.
 
 * `events.py`, `commands.py`: its whole interface.
 * `records.py`: the calls, leases, containers and functions it keeps.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from modal_lite._core.messages import Encoding
@@ -25,6 +26,7 @@ class CallState:
     """
 
     __slots__ = (
+        "credit",
         "call_id",
         "chunks",
         "consumed",
@@ -49,6 +51,8 @@ class CallState:
         """Values that the generator has sent."""
         self.consumed = 0
         """Values that its consumer has taken."""
+        self.credit: Callable[[int], None] | None = None
+        """Tells the container that runs the generator how many values have been taken."""
         self.waiters: list[asyncio.Future[None]] = []
 
     def settle(self, chunk_start: int, count: int) -> None:

@@ -213,6 +213,7 @@ class ControlPlane:
             if call.received:
                 self._loop.call_soon(self._generator_lost, call)
             link.generators[command.lease_id] = call.call_id
+            call.credit = lambda count: link.control.send(GeneratorCredit(command.lease_id, count))
         link.data.send(
             Lease(
                 command.lease_id,
@@ -331,10 +332,8 @@ class ControlPlane:
     def consumed(self, call: CallState, count: int) -> None:
         """The consumer of a generator call has taken `count` values in all."""
         call.consumed = count
-        for link in self.links.values():
-            for lease_id, call_id in link.generators.items():
-                if call_id == call.call_id:
-                    link.control.send(GeneratorCredit(lease_id, count))
+        if call.credit is not None:
+            call.credit(count)
 
     def _container_wrote(self, link: ContainerLink, stream: str, line: str) -> None:
         self._on_line(link.definition, link.container_id, stream, line)

@@ -5,6 +5,7 @@ import select
 import socket
 import threading
 import time
+import traceback
 
 from modal_lite._core.messages import CancelInput, ContainerControl, GeneratorCredit, Recall, Stop
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
@@ -53,6 +54,15 @@ class Control:
         except OSError:
             pass  # Requested often enough already, or this is a fork of the container.
 
+    def leave_within(self, grace: float) -> None:
+        """Ends the process after `grace` seconds, if it has not ended then."""
+
+        def leave() -> None:
+            time.sleep(grace)
+            os._exit(self.status)
+
+        threading.Thread(target=leave, name="modal_lite-leave", daemon=True).start()
+
     def _run(self) -> None:
         try:
             while True:
@@ -62,8 +72,9 @@ class Control:
         except ConnectionClosed:
             # The data channel's end wakes the main thread too, but it may be busy, for ever.
             os._exit(self.status)
-        finally:
-            # An error here would leave a container that nobody can stop.
+        except BaseException:
+            # Without this thread nobody could stop the container.
+            traceback.print_exc()
             os._exit(1)
 
     def _wait(self) -> None:
@@ -110,14 +121,10 @@ class Control:
         if self.executor is None:
             os._exit(self.status)
         # First of all, for what follows may have to wait for the main thread.
-        threading.Thread(target=self._leave, args=(grace,), name="modal_lite-leave", daemon=True).start()
+        self.leave_within(grace)
         self._interrupt(self._leases.stop(), timed_out=False)
         try:
             self._data.shutdown(socket.SHUT_RD)
         except OSError:
             pass  # The plane has closed it.
         self.executor.wake()
-
-    def _leave(self, grace: float) -> None:
-        time.sleep(grace)
-        os._exit(self.status)

@@ -14,7 +14,8 @@ from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._transport.progress import attach
 from modal_lite._worker import process
 from modal_lite._worker.async_executor import AsyncExecutor
-from modal_lite._worker.control import Control
+from modal_lite._worker.control import TERM_GRACE, Control
+from modal_lite._worker.executor import Executor
 from modal_lite._worker.leases import Leases
 from modal_lite._worker.loading import is_async, load_function
 from modal_lite._worker.sync_executor import SyncExecutor
@@ -47,27 +48,28 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
     context.enter_container(spec.container_id, leases.running_input)
     context.client_socket = socket.socket(fileno=fds.client)
     set_container_main(spec.main)
-    control = Control(BlockingChannel(socket.socket(fileno=fds.control), ContainerControl), leases, data)
-    process.reset_in_forks([fds.data, fds.control, fds.client, *control.fds])
+    control_socket = socket.socket(fileno=fds.control)
+    control = Control(BlockingChannel(control_socket, ContainerControl), leases, data)
+    process.reset_in_forks([data, control_socket, context.client_socket], control.fds)
+    _handle_signals(control)
     control.start()
     try:
-        executor = _start(spec, leases, words, control)
-        if executor is None:
+        control.executor = _load(spec, leases, words)
+        if control.executor is None:
             return 1
         channel.send(Ready(os.getpid()))
-        executor.serve()
+        control.executor.serve()
     except ConnectionClosed:
         pass
     except KeyboardInterrupt:
         control.status = INTERRUPTED
+        control.leave_within(TERM_GRACE)
     process.finish()
     return control.status
 
 
-def _start(
-    spec: ContainerSpec, leases: Leases, words: "memoryview[int]", control: Control
-) -> SyncExecutor | AsyncExecutor | None:
-    """Loads the function; None if that failed, which is reported."""
+def _load(spec: ContainerSpec, leases: Leases, words: "memoryview[int]") -> Executor | None:
+    """What runs the user's function; None if that cannot be loaded, which is reported."""
     try:
         process.enter_surroundings(spec)
         function = load_function(spec)
@@ -76,21 +78,19 @@ def _start(
         leases.channel.send(StartFailed(failure, payload.sizes), payload)
         process.flush_output()
         return None
-    executor: SyncExecutor | AsyncExecutor
-    if is_async(function):
-        executor = AsyncExecutor(function, spec.tag, spec.is_generator, leases, words)
-    else:
-        executor = SyncExecutor(function, spec.tag, spec.is_generator, leases, words)
-    control.executor = executor
+    executor = AsyncExecutor if is_async(function) else SyncExecutor
+    return executor(function, spec.tag, spec.is_generator, leases, words)
 
+
+def _handle_signals(control: Control) -> None:
     def on_sigterm(signum: int, frame: FrameType | None) -> None:
         control.request_stop(0)
 
     def on_sigint(signum: int, frame: FrameType | None) -> None:
+        executor = control.executor
         if isinstance(executor, SyncExecutor) and executor.runs_user_code(frame):
             raise KeyboardInterrupt
         control.request_stop(INTERRUPTED)
 
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.signal(signal.SIGINT, on_sigint)
-    return executor

@@ -7,6 +7,7 @@ import io
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -57,15 +58,14 @@ def enter_surroundings(spec: ContainerSpec) -> None:
     random.seed()
 
 
-def reset_in_forks(fds: list[int]) -> None:
+def reset_in_forks(sockets: list[socket.socket], fds: list[int]) -> None:
     """Makes processes that user code forks ordinary ones, which neither hold the connections nor keep our handlers."""
 
     def reset() -> None:
-        for fd in fds:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
+        for sock in sockets:
+            sock.close()
+        while fds:
+            os.close(fds.pop())
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGURG, signal.SIG_DFL)

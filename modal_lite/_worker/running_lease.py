@@ -88,6 +88,9 @@ class RunningLease:
     def generator_done(self, count: int) -> None:
         """Reports the end of the generator after `count` values."""
         with self._lock:
+            if self.start in self._interrupted:
+                self._fail(self.start, outcomes.interrupted(self._interrupted[self.start]), EMPTY)
+                return
             self._reported += 1
             self._channel.send(GeneratorDone(self.lease_id, count, self._take_time()))
 

@@ -240,6 +240,17 @@ def test_stop_during_a_slow_import(plane: Plane, tmp_path: Path) -> None:
     assert container.exit_status() == 0
 
 
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_signals_during_a_slow_import(plane: Plane, tmp_path: Path, signum: int, status: int) -> None:
+    started = tmp_path / "started"
+    code = f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(600)\n"
+    (tmp_path / "imports_for_ever.py").write_text(code)
+    container = plane.start("f", module_name="imports_for_ever", sys_path=[str(tmp_path)])
+    wait_until(started.exists)
+    plane.kill(container, signum)
+    assert container.exit_status() == status
+
+
 def _all_reports(container: object, counts: dict[int, int]) -> dict[int, list[object]]:
     """The values of several leases at once; checks that each input is reported in its place, or given back."""
     found: dict[int, list[object]] = {lease: [] for lease in counts}
