@@ -90,6 +90,12 @@ class _Synchronizer(Synchronizer):
         setattr(wrapped, self._original_attr, f)
         return wrapped
 
+    def _update_wrapper(
+        self, f_wrapped: Any, f: Any, name: str | None = None, interface: Any = None, target_module: str | None = None
+    ) -> None:
+        super()._update_wrapper(f_wrapped, f, name, interface, target_module)
+        f_wrapped.__qualname__ = f_wrapped.__qualname__.removeprefix("_")  # the public class's
+
     def _on_implementation(self, method: Any) -> Callable[..., Any]:
         """The method, to be called with the wrapper object as `self`."""
         original = self._original_attr
@@ -198,6 +204,16 @@ class _BoundMethod:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__func__, name)
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        # What the class has by itself, documented or not, would be found before __getattr__.
+        return self.__func__.__doc__
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        signature = inspect.signature(self.__func__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def __repr__(self) -> str:
         return f"<bound method {self.__func__.__qualname__} of {self.__self__!r}>"

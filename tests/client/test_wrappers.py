@@ -48,10 +48,16 @@ def test_both_forms_keep_name_signature_and_docstring(public: type, implementati
     for name, method in methods(implementation).items():
         form = getattr(public, name)
         assert form.__name__ == name
+        assert form.__qualname__ == f"{public.__name__}.{name}"
+        assert inspect.getdoc(form), name
         assert inspect.getdoc(form) == inspect.getdoc(method), name
-        assert form.__doc__, name
-        expected = list(inspect.signature(method).parameters)
-        assert list(inspect.signature(form.__wrapped__).parameters) == expected, name
+
+
+def test_signatures_are_those_of_the_implementation() -> None:
+    expected = [name for name in inspect.signature(_Function.map).parameters if name != "self"]
+    for form in (same.map, same.map.aio):
+        assert list(inspect.signature(form).parameters) == expected
+    assert list(inspect.signature(modal_lite.gather).parameters) == ["function_calls"]
 
 
 @pytest.mark.parametrize(("public", "implementation"), PAIRS)
@@ -168,6 +174,19 @@ def test_input_iterators_and_reduce_run_in_the_callers_thread(run: Any) -> None:
     assert seen == {threading.get_ident()}
 
 
+def interrupt_once_there(path: str) -> threading.Thread:
+    """Presses Ctrl-C, so to say, once the file exists."""
+    main = threading.get_ident()
+
+    def press() -> None:
+        wait_until(Path(path).exists, path)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    return thread
+
+
 INTERRUPTED = {
     "remote": lambda path: hang.remote(path),
     "map": lambda path: list(hang.map([path])),
@@ -178,10 +197,7 @@ INTERRUPTED = {
 @pytest.mark.parametrize("how", sorted(INTERRUPTED))
 def test_ctrl_c_while_waiting_cancels_the_call(run: Any, tmp_path: Path, how: str) -> None:
     path = str(tmp_path / "hang")
-    interrupter = threading.Thread(
-        target=lambda: (wait_until(Path(path + ".started").exists), signal.raise_signal(signal.SIGINT))
-    )
-    interrupter.start()
+    interrupter = interrupt_once_there(path + ".started")
     with pytest.raises(KeyboardInterrupt):
         INTERRUPTED[how](path)
     interrupter.join()
@@ -193,10 +209,7 @@ def test_ctrl_c_while_waiting_cancels_the_call(run: Any, tmp_path: Path, how: st
 def test_ctrl_c_while_waiting_for_a_result_leaves_the_call(run: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "gate")
     call = gate.spawn(path)
-    interrupter = threading.Thread(
-        target=lambda: (wait_until(Path(path + ".started").exists), signal.raise_signal(signal.SIGINT))
-    )
-    interrupter.start()
+    interrupter = interrupt_once_there(path + ".started")
     with pytest.raises(KeyboardInterrupt):
         call.get()
     interrupter.join()

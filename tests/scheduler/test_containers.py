@@ -211,7 +211,7 @@ def test_statistics_count_what_waits_who_lives_and_what_runs() -> None:
 def test_many_single_calls_leave_no_trace() -> None:
     world = World(check=False)
     world.add("fu-a")
-    for number in range(20_000):
+    for _ in range(20_000):
         call_id = world.call("fu-a")
         world.run(lambda ledger=world.calls[call_id]: ledger.finished)
         world.forget(call_id)

@@ -69,10 +69,10 @@ def value_of_kind(kind):
 
 def wait_for_cancel(path):
     """Waits, in Python and in C, until it is interrupted; writes down what it saw."""
-    Path(path, "started").touch()
     seen = []
     try:
         try:
+            Path(path, "started").touch()
             while True:
                 time.sleep(60)
         except Exception:
@@ -179,8 +179,8 @@ async def async_fail(x):
 
 
 async def async_wait(path):
-    Path(path, "started").touch()
     try:
+        Path(path, "started").touch()
         await asyncio.sleep(600)
     except BaseException as error:
         Path(path, "seen").write_text(type(error).__name__)
@@ -264,9 +264,9 @@ async def async_yield_and_wait(path):
 
 
 def swallow_for_ever(path):
-    Path(path, "started").touch()
     while True:
         try:
+            Path(path, "started").touch()
             time.sleep(600)
         except BaseException:
             continue

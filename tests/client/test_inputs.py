@@ -1,0 +1,239 @@
+"""The caller's iterators: slow, endless, failing, asynchronous, of things that do not pickle, of large ones."""
+
+import itertools
+import resource
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import psutil
+import pytest
+from tests.client.conftest import settled
+from tests.client.functions import CannotPickle, add, async_same, blob, same
+
+from modal_lite._inputs import InputSource
+from modal_lite.exception import SerializationError
+
+
+def test_the_first_result_comes_before_a_slow_iterator_goes_on(run: Any) -> None:
+    first_seen = threading.Event()
+
+    def inputs() -> Iterator[int]:
+        yield 1
+        # Not before the consumer has the first result, or after much more time than that takes.
+        yield 2 if first_seen.wait(0.5) else -2
+        yield 3
+
+    results = []
+    for x in same.map(inputs()):
+        results.append(x)
+        first_seen.set()
+    # A pull that has begun cannot be left: the first input runs meanwhile, and is taken at the next step.
+    assert results in ([1, 2, 3], [1, -2, 3])
+
+
+def test_inputs_run_while_a_slow_iterator_makes_the_next(run: Any) -> None:
+    def inputs() -> Iterator[int]:
+        for i in range(4):
+            yield i
+            time.sleep(0.25)
+
+    list(same.map(range(10)))
+    times = {}
+    started = time.monotonic()
+    for x in same.map(inputs()):
+        times[x] = time.monotonic() - started
+    assert times[0] < 0.6 and times[1] < 0.9
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_an_item_that_does_not_pickle_fails_alone(run: Any, ordered: bool) -> None:
+    bad = {0, 77, 78, 500, 999}
+    inputs = [CannotPickle() if i in bad else i for i in range(1000)]
+    results = list(same.map(inputs, order_outputs=ordered, return_exceptions=True))
+    assert len(results) == 1000
+    errors = [r for r in results if isinstance(r, SerializationError)]
+    assert len(errors) == len(bad)
+    assert "same.map()" in str(errors[0]) and "made not to be pickled" in str(errors[0])
+    assert sorted(r for r in results if isinstance(r, int)) == sorted(set(range(1000)) - bad)
+    if ordered:
+        assert [i for i, r in enumerate(results) if isinstance(r, SerializationError)] == sorted(bad)
+
+
+def test_an_item_that_does_not_pickle_is_raised_after_the_results_before_it(run: Any) -> None:
+    results = []
+    with pytest.raises(SerializationError):
+        for x in same.map([CannotPickle() if i == 300 else i for i in range(1000)]):
+            results.append(x)
+    assert results == list(range(300))
+    settled(same)
+
+
+def test_only_what_does_not_pickle(run: Any) -> None:
+    results = list(same.map([CannotPickle()] * 50, return_exceptions=True))
+    assert [type(r) for r in results] == [SerializationError] * 50
+
+
+def test_async_iterables_are_accepted_by_the_blocking_form_and_closed(run: Any) -> None:
+    closed = []
+
+    async def inputs() -> AsyncIterator[int]:
+        try:
+            for i in itertools.count():
+                yield i
+        finally:
+            closed.append(threading.get_ident())
+
+    results = []
+    for x in same.map(inputs()):
+        results.append(x)
+        if x == 1500:
+            break
+    assert results == list(range(1501))
+    assert closed == [threading.get_ident()]
+
+
+def test_sync_and_async_iterables_together(run: Any) -> None:
+    async def inputs() -> AsyncIterator[int]:
+        for i in range(5):
+            yield i
+
+    assert list(add.map(inputs(), range(100))) == [0, 2, 4, 6, 8]
+    assert list(add.map(range(100), inputs())) == [0, 2, 4, 6, 8]
+
+
+async def test_a_map_as_the_input_of_another(run: Any) -> None:
+    assert [x async for x in same.map.aio(async_same.map.aio(range(300)))] == list(range(300))
+    assert [x async for x in add.map.aio(async_same.map.aio(range(30)), same.map.aio(range(30)))] == list(range(0, 60, 2))
+
+
+class EndsEarly:
+    """An iterator whose `__next__` runs into somebody else's StopIteration, and one whose `__iter__` does."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self.error = error
+
+    def __iter__(self) -> Iterator[int]:
+        yield 1
+        raise self.error("inside")
+
+
+def test_stop_iteration_inside_a_generator_is_an_error_not_the_end(run: Any) -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(same.map(EndsEarly(StopIteration)))
+
+
+@pytest.mark.parametrize("error", [StopAsyncIteration, GeneratorExit, KeyError, SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("iterators", [1, 2])
+def test_what_the_iterator_raises_reaches_the_caller(run: Any, error: type[BaseException], iterators: int) -> None:
+    with pytest.raises(error, match="inside"):
+        list(add.map(*[EndsEarly(error) for _ in range(iterators)]))
+    settled(add)
+    assert add.remote(1) == 1
+
+
+@pytest.mark.parametrize("error", [StopAsyncIteration, KeyError])
+async def test_what_an_async_iterator_raises_reaches_the_caller(run: Any, error: type[BaseException]) -> None:
+    class Inputs:
+        def __aiter__(self) -> "Inputs":
+            return self
+
+        async def __anext__(self) -> int:
+            raise error("inside")
+
+    if error is StopAsyncIteration:
+        assert [x async for x in same.map.aio(Inputs())] == []
+    else:
+        with pytest.raises(error, match="inside"):
+            _ = [x async for x in same.map.aio(Inputs())]
+
+
+def test_the_users_frames_in_iterators_are_kept(run: Any) -> None:
+    def deep() -> int:
+        raise KeyError("deep in the iterator")
+
+    def inputs() -> Iterator[int]:
+        yield 1
+        yield deep()
+
+    with pytest.raises(KeyError) as caught:
+        list(same.map(inputs()))
+    names = [entry.name for entry in caught.traceback]
+    assert names[-2:] == ["inputs", "deep"]
+    assert not [entry for entry in caught.traceback if "/modal_lite/" in str(entry.path)]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [("abc", ["a", "b", "c"]), ({"x": 1, "y": 2}, ["x", "y"]), (range(3), [0, 1, 2]), (b"ab", [97, 98]), ([], [])],
+)
+def test_whatever_is_iterable(run: Any, inputs: Any, expected: list[Any]) -> None:
+    assert list(same.map(inputs)) == expected
+
+
+def test_the_old_sequence_protocol(run: Any) -> None:
+    class Old:
+        def __getitem__(self, index: int) -> int:
+            if index == 3:
+                raise IndexError
+            return index
+
+    assert list(same.map(Old())) == [0, 1, 2]
+
+
+def test_starmap_of_what_is_no_sequence(run: Any) -> None:
+    with pytest.raises(TypeError, match=r"add\.starmap\(\) takes an iterable of sequences .* of type 'int'"):
+        list(add.starmap([(1, 2), 3]))
+    assert list(add.starmap([[1, 2], (3,), iter((4, 5))])) == [3, 3, 9]
+
+
+def test_the_window_is_bounded_whatever_the_consumer_does(run: Any) -> None:
+    pulled = 0
+
+    def inputs() -> Iterator[int]:
+        nonlocal pulled
+        for pulled in itertools.count(1):
+            yield pulled
+
+    most = 0
+    for i, x in enumerate(same.map(inputs())):
+        most = max(most, pulled - x)
+        if i == 5000:
+            break
+    assert most <= 1000 + 1
+
+
+def test_large_items_bound_the_chunk() -> None:
+    source = InputSource((bytes(16 << 20) for _ in range(1000)), False, {}, "f.map()")  # type: ignore[arg-type]
+    source = InputSource(((bytes(16 << 20) for _ in range(1000)),), False, {}, "f.map()")
+    total = 0
+    for _ in range(10):
+        coroutine = source.next_chunks(1024)
+        with pytest.raises(StopIteration) as stop:
+            coroutine.send(None)
+        total += sum(chunk.payload.nbytes for chunk in stop.value.value)
+    # The first chunk is limited by the time it takes, all others by their size.
+    assert total < 400 << 20
+
+
+def test_memory_is_bounded_for_large_inputs_and_results(run: Any) -> None:
+    process = psutil.Process()
+    before = process.memory_info().rss
+    most = 0
+    for i, result in enumerate(blob.map(itertools.repeat(4 << 20))):
+        assert len(result) == 4 << 20
+        most = max(most, process.memory_info().rss - before)
+        if i == 100:
+            break
+    for i, result in enumerate(same.map(bytes(4 << 20) for _ in itertools.count())):
+        assert len(result) == 4 << 20
+        most = max(most, process.memory_info().rss - before)
+        if i == 100:
+            break
+    assert most < 400 << 20
+
+
+def test_unused() -> None:
+    assert resource and sys
