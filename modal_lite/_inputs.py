@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from modal_lite._core.crossing import of_user
+from modal_lite._core.held import PLAIN, hold
 from modal_lite._core.messages import Encoding, Failure, FailureKind
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.serialization import dumps
@@ -63,6 +64,7 @@ class InputSource:
         """Bytes per pickled input, a moving average."""
         self._given = iterators
         self._star = star
+        self._plain = False
         self._kwargs = dict(kwargs)
         self._name = name
         self._pulled = 0
@@ -70,7 +72,7 @@ class InputSource:
         self._async: list[AsyncIterator[Any]] | None = None
 
     async def next_chunks(self, limit: int) -> list[Chunk]:
-        """Pulls up to `limit` inputs and pickles them: one chunk, or several if some inputs do not pickle.
+        """Pulls up to `limit` inputs and pickles them: one chunk, or several if some are large or do not pickle.
 
         Returns early, with what there is, when the iterators are slow. Raises what they raise.
         """
@@ -78,14 +80,20 @@ class InputSource:
             limit = max(1, min(limit, int(CHUNK_BYTES / self.mean_bytes)))
         if self._items is None and self._async is None:
             self._start()
-        items = self._pull(limit) if self._async is None else await self._pull_async(limit)
-        if not items:
-            return []
-        start = self._pulled
-        self._pulled += len(items)
-        if self._star:
-            items = [item if type(item) is tuple else self._as_arguments(item) for item in items]
-        return self._pickle(start, items)
+        chunks = _Chunks(self._pulled, self._kwargs, self._name)
+        if self._async is not None:
+            self.exhausted = await of_user(self._pull_async(self._async, limit, chunks))
+        elif self._plain:
+            self._pull_plain(limit, chunks)
+        else:
+            self._pull(limit, chunks)
+        made = chunks.finish()
+        self._pulled = chunks.next
+        for chunk in made:
+            if chunk.failure is None:
+                sample = chunk.payload.nbytes / chunk.count
+                self.mean_bytes += (0.3 if self.mean_bytes else 1.0) * (sample - self.mean_bytes)
+        return made
 
     async def close(self) -> None:
         """Lets go of the iterators; async ones are closed."""
@@ -102,35 +110,69 @@ class InputSource:
             self._async = [_as_async(given) for given in self._given]
         elif len(self._given) == 1:
             self._items = iter(self._given[0])
+            self._plain = not self._star
         else:
             self._items = iter(zip(*self._given, strict=False))
         self._given = ()
 
-    def _pull(self, limit: int) -> list[Any]:
-        # In slices of growing length, so that looking at the clock costs nothing for fast iterators and a slow one is
-        # not waited for: its first inputs should run while it makes the next ones.
+    def _pull_plain(self, limit: int, chunks: "_Chunks") -> None:
+        """Pulls in slices of growing length, so that looking at the clock costs nothing for fast iterators.
+
+        A slow one is not waited for: its first inputs should run while it makes the next ones. Slices are for inputs
+        that cannot change; from the first other one on they are pulled, and pickled, one by one.
+        """
         assert self._items is not None
         items: list[Any] = []
         size, started = 1, time.perf_counter()
-        while len(items) < limit:
+        while len(items) < limit and self._plain:
             size = min(size, limit - len(items))
-            before = len(items)
-            items.extend(itertools.islice(self._items, size))
-            if len(items) < before + size:
+            pulled = list(itertools.islice(self._items, size))
+            self._plain = PLAIN.issuperset(map(type, pulled))
+            items += pulled
+            if len(pulled) < size:
                 self.exhausted = True
                 break
             if time.perf_counter() - started > PULL_SECONDS:
                 break
             size *= 2
-        return items
+        if self._plain:
+            chunks.extend_plain(items)
+        else:
+            for item in items:
+                chunks.add(item)
 
-    async def _pull_async(self, limit: int) -> list[Any]:
-        assert self._async is not None
-        items, exhausted = await of_user(_pull_some(self._async, limit))
-        self.exhausted = exhausted
-        return items
+    def _pull(self, limit: int, chunks: "_Chunks") -> None:
+        assert self._items is not None
+        started = time.perf_counter()
+        for _ in range(limit):
+            try:
+                item = next(self._items)
+            except StopIteration:
+                self.exhausted = True
+                return
+            chunks.add(self._as_arguments(item) if self._star else item)
+            if time.perf_counter() - started > PULL_SECONDS:
+                return
+
+    async def _pull_async(self, iterators: list[AsyncIterator[Any]], limit: int, chunks: "_Chunks") -> bool:
+        """Pulls until the limit or the clock says stop; True at the end of the shortest iterator."""
+        started = time.perf_counter()
+        for _ in range(limit):
+            row = []
+            for iterator in iterators:
+                try:
+                    row.append(await anext(iterator))
+                except StopAsyncIteration:
+                    return True
+            item = row[0] if len(row) == 1 else tuple(row)
+            chunks.add(self._as_arguments(item) if self._star else item)
+            if time.perf_counter() - started > PULL_SECONDS:
+                break
+        return False
 
     def _as_arguments(self, item: Any) -> tuple[Any, ...]:
+        if type(item) is tuple:
+            return item
         try:
             return tuple(item)
         except TypeError:
@@ -139,19 +181,54 @@ class InputSource:
                 f"one of its elements is of type {type(item).__name__!r}"
             ) from None
 
-    def _pickle(self, start: int, items: list[Any]) -> list[Chunk]:
+
+class _Chunks:
+    """Makes chunks of inputs as they are pulled: each as it was then, sharing nothing with the others."""
+
+    def __init__(self, start: int, kwargs: dict[str, Any], name: str) -> None:
+        self.next = start
+        """Index of the next input."""
+        self._kwargs = kwargs
+        self._name = name
+        self._held: list[Any] = []
+        self._made: list[Chunk] = []
+
+    def add(self, item: Any) -> None:
+        """Adds an input of any kind."""
         try:
-            payload = dumps((items, self._kwargs))
+            held, large = hold(item)
+            if large is None:
+                self._held.append(held)
+            else:
+                self._flush()
+                self._made.append(Chunk(self.next, 1, dumps(([item], self._kwargs))))
         except Exception as error:
-            if len(items) == 1:
-                return [
-                    Chunk(start, 1, failure=Failure(FailureKind.SERIALIZATION, str(cannot_pickle(error, self._name))))
-                ]
-            middle = len(items) // 2
-            return self._pickle(start, items[:middle]) + self._pickle(start + middle, items[middle:])
-        sample = payload.nbytes / len(items)
-        self.mean_bytes = sample if not self.mean_bytes else self.mean_bytes + 0.3 * (sample - self.mean_bytes)
-        return [Chunk(start, len(items), payload)]
+            self._flush()
+            self._made.append(self._failed(self.next, error))
+        self.next += 1
+
+    def extend_plain(self, items: list[Any]) -> None:
+        """Adds inputs that cannot change and refer to nothing."""
+        self._held += items
+        self.next += len(items)
+
+    def finish(self) -> list[Chunk]:
+        """All the chunks, in order."""
+        self._flush()
+        return self._made
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if not held:
+            return
+        start = self.next - len(held)
+        try:
+            self._made.append(Chunk(start, len(held), dumps((held, self._kwargs))))
+        except Exception as error:  # the keyword arguments
+            self._made += [self._failed(start + i, error) for i in range(len(held))]
+
+    def _failed(self, index: int, error: Exception) -> Chunk:
+        return Chunk(index, 1, failure=Failure(FailureKind.SERIALIZATION, str(cannot_pickle(error, self._name))))
 
 
 def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Payload:
@@ -177,22 +254,6 @@ def cannot_pickle(error: Exception, name: str, label: str = "an input") -> Seria
     hide_library_frames(error)
     problem.__cause__ = error
     return problem
-
-
-async def _pull_some(iterators: list[AsyncIterator[Any]], limit: int) -> tuple[list[Any], bool]:
-    items: list[Any] = []
-    started = time.perf_counter()
-    while len(items) < limit:
-        row = []
-        for iterator in iterators:
-            try:
-                row.append(await anext(iterator))
-            except StopAsyncIteration:
-                return items, True
-        items.append(row[0] if len(iterators) == 1 else tuple(row))
-        if time.perf_counter() - started > PULL_SECONDS:
-            break
-    return items, False
 
 
 def _as_async(given: Any) -> AsyncIterator[Any]:

@@ -13,7 +13,7 @@ from benchmarks.peers.base import WORKERS, Function, Peer
 class Dask(Peer):
     about = "`LocalCluster` of 2 processes with 1 thread each: `client.map` and `gather`, `submit(f, x).result()`"
     distribution = "distributed"
-    shares = {"noop_map": 0.15, "one_blocking_call": 0.5}
+    shares = {"noop_map": 0.15, "map_1kib": 0.2, "one_blocking_call": 0.2}
     cold_script = """
 from distributed import Client, LocalCluster
 

@@ -17,7 +17,7 @@ import ray
 class Ray(Peer):
     about = "Ray tasks with `num_cpus=2`: all submitted, then one `ray.get`; `await ref`"
     distribution = "ray"
-    shares = {"noop_map": 0.25}
+    shares = {"noop_map": 0.25, "map_1kib": 0.2, "one_blocking_call": 0.2, "one_awaited_call": 0.2}
     cold_script = """
 import logging, os
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")

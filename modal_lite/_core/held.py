@@ -71,16 +71,15 @@ class Broken(NamedTuple):
     error: Exception
 
 
-def loads_each(payload: Payload) -> list[Any]:
-    """Unpickles a list of values of which some may not unpickle: those held by themselves come as `Broken`.
+def loads_each(payload: Payload) -> Any:
+    """Unpickles what holds values of which some may not unpickle: those come as `Broken`.
 
     Raises:
-        Exception: What unpickling the list itself raises.
+        Exception: What unpickling the rest raises.
     """
     token = _tolerant.set(True)
     try:
-        values: list[Any] = loads(payload)
-        return values
+        return loads(payload)
     finally:
         _tolerant.reset(token)
 

@@ -647,6 +647,11 @@ class Scheduler:
 
     def _recall_unstarted(self, container: Container) -> None:
         if _crowded(container):
+            head = container.leases[0]
+            if head.outstanding == 1:
+                # Nothing of it waits behind anything. It may not have started, for large inputs take their time to
+                # arrive; taken back from one container after the other, it never would.
+                head.recalled = True
             for lease in container.leases:
                 self._recall(lease)
 

@@ -100,7 +100,7 @@ class AsyncExecutor:
     async def _run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
         try:
             try:
-                invoke, items = decode(lease, body, self._function)
+                invoke, items = decode(lease, body, self._function, self._tag)
             except BaseException as error:
                 reports.refuse_all(running, self._tag, error)
                 return

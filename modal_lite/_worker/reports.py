@@ -4,6 +4,7 @@ from modal_lite._core.failures import pack_exception
 from modal_lite._core.held import hold
 from modal_lite._core.messages import FailureKind
 from modal_lite._worker import outcomes
+from modal_lite._worker.chunks import Undecodable
 from modal_lite._worker.process import flush_output
 from modal_lite._worker.running_lease import RunningLease
 
@@ -34,5 +35,8 @@ def fail(running: RunningLease, index: int, error: BaseException) -> None:
     flush_output()
     if isinstance(error, KeyboardInterrupt):
         raise error
+    if isinstance(error, Undecodable):
+        running.fail(index, error.failure)
+        return
     failure, payload = pack_exception(error, FailureKind.USER)
     running.fail(index, failure, payload)

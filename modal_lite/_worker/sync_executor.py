@@ -101,7 +101,7 @@ class SyncExecutor:
     def _run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
         try:
             try:
-                invoke, items = decode(lease, body, self._function)
+                invoke, items = decode(lease, body, self._function, self._tag)
             except BaseException as error:
                 reports.refuse_all(running, self._tag, error)
                 return

@@ -177,7 +177,7 @@ class SimulatedContainer:
             self.held.remove(held)
 
     def _send(self, event: on.Event) -> None:
-        self.world.later(self.world.latency, lambda: None if self.gone else self.world.tell(event))
+        self.world.post(f"from {self.container_id}", lambda: None if self.gone else self.world.tell(event))
 
     def _find(self, lease_id: int) -> Held | None:
         return None if self.dead else next((held for held in self.held if held.lease_id == lease_id), None)

@@ -1,6 +1,7 @@
 """Inputs that call functions themselves, and the call graph that comes of it."""
 
 from modal_lite._core.messages import FailureKind
+from modal_lite._scheduler import commands as do
 from modal_lite._scheduler import events as on
 from modal_lite._scheduler import state
 from modal_lite._scheduler.introspection import MAX_GRAPH_DEPTH, call_graph
@@ -75,7 +76,21 @@ def test_waiting_containers_use_no_slot() -> None:
     world.finish()
 
 
-def test_inputs_behind_one_that_waits_are_recalled() -> None:
+def test_a_container_that_begins_to_wait_gives_back_at_once_what_it_has_not_started() -> None:
+    world = World(work=lambda *_: Job(0.001))
+    world.add("fu-a", max_containers=1)
+    world.call("fu-a", 1_000)
+    world.run(lambda: any(len(container.held) == 2 for container in world.containers.values()))
+    (container_id,) = world.containers
+    leases = {lease.lease_id for lease in world.scheduler.containers[container_id].leases}
+    world.commands.clear()
+    world.tell(on.ContainerWaiting(container_id, True))
+    assert {recall.lease_id for recall in world.sent(do.RecallLease)} == leases
+    world.tell(on.ContainerWaiting(container_id, False))
+    world.finish()
+
+
+def test_inputs_behind_one_that_waits_run_elsewhere() -> None:
     world = World(slots=1)
 
     def work(function_id: str, call_id: str, index: int, attempt: int) -> Job:

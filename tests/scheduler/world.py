@@ -60,7 +60,7 @@ class World:
         self.work: Work = work or (lambda function_id, call_id, index, attempt: Job())
         self.now = 1000.0
         self.latency = 0.0002
-        """Seconds from a container's report until it arrives."""
+        """Seconds from a message's sending to its arrival, to and from containers."""
         self.loss_seconds = 0.001
         """Seconds from a container's death until it is noticed; less than `latency` loses its last reports."""
         self.start_seconds = start_seconds
@@ -77,6 +77,8 @@ class World:
         self._told_to_end: set[str] = set()
         self._reported = FailureKind.USER
         self._plans: list[tuple[float, int, Callable[[], None]]] = []
+        self._arrivals: dict[str, float] = {}
+        """Channel -> when its last message arrives."""
         self._number = numbers(1)
         self._calls = numbers(1)
         self._carriers: dict[type[do.Command], Callable[[Any], None]] = {
@@ -138,6 +140,12 @@ class World:
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._plans, (self.now + seconds, next(self._number), act))
+
+    def post(self, channel: str, act: Callable[[], None]) -> None:
+        """Later by the latency, but never before what was posted to the same channel earlier."""
+        arrival = max(self.now + self.latency, self._arrivals.get(channel, 0.0))
+        self._arrivals[channel] = arrival
+        heapq.heappush(self._plans, (arrival, next(self._number), act))
 
     def run(self, until: Callable[[], bool]) -> None:
         """Lets time pass until the condition holds. Fails if nothing is left that could make it true."""
@@ -213,9 +221,8 @@ class World:
         self._reach(container_id, act)
 
     def _reach(self, container_id: str, act: Callable[[SimulatedContainer], None]) -> None:
-        """Messages to a container arrive in the order they were sent, none of them at once."""
         container = self.containers[container_id]
-        self.later(self.latency, lambda: None if container.dead else act(container))
+        self.post(f"to {container_id}", lambda: None if container.dead else act(container))
 
     def _send_lease(self, command: do.SendLease) -> None:
         ledger = self.calls[command.call_id]

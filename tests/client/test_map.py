@@ -1,0 +1,226 @@
+"""The map pipeline: order, many at once, nesting, leaving early, failures among results, memory."""
+
+import asyncio
+import itertools
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.client.conftest import settled, wait_until
+from tests.client.functions import (
+    CannotUnpickleHere,
+    add,
+    array,
+    count_to,
+    fail_if_multiple_of,
+    gate,
+    hang,
+    hang_generator,
+    jitter,
+    odd_results,
+    same,
+    sum_of_map,
+    yield_then_fail,
+)
+
+from modal_lite.exception import ExecutionError, InvalidError, SerializationError, UserCodeException
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_order_whatever_the_durations(run: Any, seed: int) -> None:
+    inputs = random.Random(seed).sample(range(10_000), 300)
+    assert list(jitter.map(inputs)) == inputs
+    assert sorted(jitter.map(inputs, order_outputs=False)) == sorted(inputs)
+
+
+async def test_many_maps_at_once(run: Any) -> None:
+    async def one(i: int) -> list[int]:
+        return [x async for x in same.map.aio(range(i, i + 200))]
+
+    results = await asyncio.gather(*[one(i) for i in range(20)])
+    assert results == [list(range(i, i + 200)) for i in range(20)]
+
+
+def test_many_maps_of_one_thread_side_by_side(run: Any) -> None:
+    maps = [same.map(itertools.count(i)) for i in range(10)]
+    for n in range(300):
+        assert [next(results) for results in maps] == [n + i for i in range(10)]
+    for results in maps:
+        results.close()
+    settled(same)
+
+
+def test_maps_inside_functions_that_are_mapped(run: Any) -> None:
+    assert list(sum_of_map.map([10, 100, 1000])) == [45, 4950, 499500]
+
+
+def test_a_map_over_a_map_over_a_map(run: Any) -> None:
+    assert list(same.map(add.map(same.map(range(500)), kwargs={"y": 1}))) == list(range(1, 501))
+
+
+def test_a_map_over_the_values_of_a_generator_function(run: Any) -> None:
+    assert list(same.map(count_to.remote_gen(3000))) == list(range(3000))
+    with pytest.raises(LookupError, match="after the values"):
+        list(same.map(yield_then_fail.remote_gen(10)))
+
+
+@pytest.mark.parametrize("leave", ["close", "break", "del", "raise"])
+def test_leaving_early_cancels_what_is_in_flight(run: Any, tmp_path: Path, leave: str) -> None:
+    path = str(tmp_path / "hang")
+
+    def body() -> None:
+        results: Any = hang_or_pass(path)
+        assert next(results) == ""
+        wait_until(Path(path + ".started").exists)
+        match leave:
+            case "close":
+                results.close()
+                results.close()
+            case "break":
+                for _ in results:
+                    break
+            case "raise":
+                raise KeyError("on the way out")
+
+    def hang_or_pass(path: str) -> Iterator[Any]:
+        return iter(hang_unless_empty(path))
+
+    try:
+        body()
+    except KeyError:
+        pass
+    wait_until(Path(path + ".ended").exists, "the interruption")
+    settled(gate)
+
+
+def hang_unless_empty(path: str) -> Any:
+    # An existing file lets the gate pass at once, the other one never comes.
+    open_gate = Path(path + ".open")
+    open_gate.touch()
+
+    class First(str):
+        pass
+
+    del First
+    return _first_then_hang(str(open_gate), path)
+
+
+def _first_then_hang(opened: str, path: str) -> Iterator[Any]:
+    yield ""
+    yield from hang.map([path, path])
+
+
+def test_an_exception_in_the_middle(run: Any) -> None:
+    results = []
+    with pytest.raises(ValueError, match="bad 700"):
+        for x in fail_if_multiple_of.map(itertools.count(1), kwargs={"n": 700}):
+            results.append(x)
+    assert results == list(range(1, 700))
+    settled(fail_if_multiple_of)
+
+
+def test_failures_take_their_places(run: Any) -> None:
+    results = list(fail_if_multiple_of.map(range(1, 2001), return_exceptions=True))
+    for i, result in enumerate(results, 1):
+        if i % 7:
+            assert result == i
+        else:
+            assert repr(result) == f"UserCodeException(ValueError('bad {i}'))"
+    bare = list(fail_if_multiple_of.map([7, 8], return_exceptions=True, wrap_returned_exceptions=False))
+    assert type(bare[0]) is ValueError and bare[1] == 8
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_results_that_do_not_pickle_or_unpickle_among_good_ones(run: Any, ordered: bool) -> None:
+    results = list(odd_results.map(range(2000), return_exceptions=True, order_outputs=ordered))
+    kinds = {kind: sum(type(r) is kind for r in results) for kind in (int, SerializationError, ExecutionError)}
+    assert kinds == {int: 1960, SerializationError: 20, ExecutionError: 20}
+    if ordered:
+        for i, result in enumerate(results):
+            expected = {50: SerializationError, 51: ExecutionError}.get(i % 100, int)
+            assert type(result) is expected, i
+            assert expected is not int or result == i
+    assert not [r for r in results if isinstance(r, UserCodeException)]
+
+
+def test_a_result_that_does_not_unpickle_is_raised_in_its_turn(run: Any) -> None:
+    results = []
+    with pytest.raises(SerializationError):
+        for x in odd_results.map(range(300)):
+            results.append(x)
+    assert results == list(range(50))
+    with pytest.raises(ExecutionError, match="made not to be unpickled here"):
+        list(odd_results.map([51]))
+    assert CannotUnpickleHere
+
+
+def test_zip_kwargs_and_starmap(run: Any) -> None:
+    assert list(add.map(range(100), range(50), kwargs={"z": 1})) == [2 * i + 1 for i in range(50)]
+    assert list(add.starmap([(1, 2)] * 500, {"z": 3}, False)) == [6] * 500
+
+
+def test_misuse_is_said_at_once(run: Any) -> None:
+    with pytest.raises(TypeError, match=r"same\.map\(\) needs at least one iterable"):
+        same.map()
+    with pytest.raises(TypeError, match=r"same\.map\(\) takes iterables of inputs, not 'int': 5"):
+        same.map(5)
+    with pytest.raises(TypeError, match=r"same\.spawn_map\(\)"):
+        same.spawn_map(5)
+    with pytest.raises(InvalidError, match=r"count_to is a generator function"):
+        list(count_to.map([1]))
+    with pytest.raises(TypeError):
+        same.map([1], kwargs=5)
+
+
+def test_maps_in_threads_that_are_left_early(run: Any) -> None:
+    problems: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                for i, x in enumerate(same.map(itertools.count())):
+                    assert i == x
+                    if i == 100:
+                        break
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert problems == []
+    settled(same)
+
+
+def test_memory_is_flat_in_the_number_of_inputs(run: Any) -> None:
+    process = psutil.Process()
+    total = 0
+    before = 0
+    for i, x in enumerate(same.map(iter(range(300_000)))):
+        total += x
+        if i == 20_000:
+            before = process.memory_info().rss
+    assert total == 300_000 * 299_999 // 2
+    assert process.memory_info().rss - before < 40 << 20
+
+
+def test_a_generator_that_is_left_early_is_interrupted(run: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "generator")
+    for x in hang_generator.remote_gen(10, path):
+        if x == 5:
+            break
+    wait_until(Path(path + ".ended").exists, "the interruption of the generator")
+    settled(hang_generator)
+
+
+def test_arrays_of_one_chunk_do_not_share_memory(run: Any) -> None:
+    pytest.importorskip("numpy")
+    first, second = array.map([1000, 1000])
+    first[:] = 7
+    assert not second.any()
