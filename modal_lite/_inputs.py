@@ -1,6 +1,7 @@
 """The inputs of a map: pulled from the caller's iterators in the caller's thread, pickled a chunk at a time."""
 
 import itertools
+import sys
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, Protocol
@@ -18,7 +19,9 @@ from modal_lite.exception import SerializationError
 PULL_SECONDS = 0.005
 """A chunk is sent with what it has once its iterator has taken this long."""
 CHUNK_BYTES = 1 << 20
-"""About how large a chunk may become, by the size of the inputs before it."""
+"""About how many bytes of inputs are pulled at a time."""
+MAX_SLICE = 64
+"""Inputs that are pulled between two looks at the clock, and at the size of the last of them."""
 
 
 class SupportsAiter(Protocol):
@@ -134,7 +137,9 @@ class InputSource:
                 break
             if time.perf_counter() - started > PULL_SECONDS:
                 break
-            size *= 2
+            if sys.getsizeof(pulled[-1]) * len(items) > CHUNK_BYTES:
+                break
+            size = min(2 * size, MAX_SLICE)
         if self._plain:
             chunks.extend_plain(items)
         else:
@@ -151,7 +156,7 @@ class InputSource:
                 self.exhausted = True
                 return
             chunks.add(self._as_arguments(item) if self._star else item)
-            if time.perf_counter() - started > PULL_SECONDS:
+            if chunks.large_bytes > CHUNK_BYTES or time.perf_counter() - started > PULL_SECONDS:
                 return
 
     async def _pull_async(self, iterators: list[AsyncIterator[Any]], limit: int, chunks: "_Chunks") -> bool:
@@ -166,7 +171,7 @@ class InputSource:
                     return True
             item = row[0] if len(row) == 1 else tuple(row)
             chunks.add(self._as_arguments(item) if self._star else item)
-            if time.perf_counter() - started > PULL_SECONDS:
+            if chunks.large_bytes > CHUNK_BYTES or time.perf_counter() - started > PULL_SECONDS:
                 break
         return False
 
@@ -188,6 +193,8 @@ class _Chunks:
     def __init__(self, start: int, kwargs: dict[str, Any], name: str) -> None:
         self.next = start
         """Index of the next input."""
+        self.large_bytes = 0
+        """Bytes of the inputs that are too large to travel with others."""
         self._kwargs = kwargs
         self._name = name
         self._held: list[Any] = []
@@ -201,7 +208,9 @@ class _Chunks:
                 self._held.append(held)
             else:
                 self._flush()
-                self._made.append(Chunk(self.next, 1, dumps(([item], self._kwargs))))
+                payload = dumps(([item], self._kwargs))
+                self.large_bytes += payload.nbytes
+                self._made.append(Chunk(self.next, 1, payload))
         except Exception as error:
             self._flush()
             self._made.append(self._failed(self.next, error))

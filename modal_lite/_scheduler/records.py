@@ -119,6 +119,8 @@ class Container:
     used: bool = False
     active: bool = False
     """It counts against the cores: starting, or running an input that does not wait."""
+    looked: float = 0.0
+    """When inputs were last found to wait in it while there was nowhere else for them to go."""
     check_at: float | None = None
     """The time of its earliest entry in the scheduler's timetable."""
 

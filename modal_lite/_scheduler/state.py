@@ -712,9 +712,11 @@ class Scheduler:
         head = container.leases[0]
         if head.interrupted is not None:
             return head.interrupted + policy.INTERRUPT_GRACE
+        limit = None if settings.timeout is None else head.since + settings.timeout
         if _crowded(container) and any(not lease.recalled for lease in container.leases):
-            return head.since + policy.SLOW_SECONDS
-        return None if settings.timeout is None else head.since + settings.timeout
+            look = max(head.since, container.looked) + policy.SLOW_SECONDS
+            return look if limit is None else min(look, limit)
+        return limit
 
     def _check(self, container: Container, now: float) -> None:
         due = self._next_check(container)
@@ -750,11 +752,26 @@ class Scheduler:
             head.interrupted = now
             self._kill(container, "its input did not end when interrupted", now)
             return
-        if _crowded(container) and any(not lease.recalled for lease in container.leases):
+        timeout = container.function.settings.timeout
+        if timeout is not None and now >= head.since + timeout:
+            self._interrupt(head, now, timed_out=True)
+        elif head.outstanding > 1 and not head.recalled:
+            # Also for the sake of what it has finished: that is reported now.
+            self._recall(head)
+        elif self._has_room_elsewhere(container):
             self._recall_unstarted(container)
         else:
-            self._interrupt(head, now, timed_out=True)
+            container.looked = now
         self._look_again(container, now)
+
+    def _has_room_elsewhere(self, container: Container) -> bool:
+        """True if inputs that wait in this container could begin in another one."""
+        function = container.function
+        live = [c for c in function.containers.values() if c.state is not ContainerState.STOPPING]
+        if any(c.idle for c in live):
+            return True
+        maximum = function.settings.max_containers
+        return (maximum is None or len(live) < maximum) and self._may_activate(function)
 
     def _known(self, table: dict[str, T], key: str, what: str) -> T:
         try:

@@ -18,7 +18,7 @@ from modal_lite._core import pickler  # noqa: F401  (imported here, once for all
 from modal_lite._core.messages import ContainerSpec, Exited, Fork, Forked, ForkFailed, Kill, ToTemplate
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._worker.entry import Descriptors, run_container
-from modal_lite._worker.process import die_with
+from modal_lite._worker.process import die_with, keep_memory
 
 _COUNT = len(Descriptors._fields)
 
@@ -46,6 +46,7 @@ class Template:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         # Imports what the containers' own call of it needs.
         importlib.invalidate_caches()
+        keep_memory()
         # What is here now stays; leaving it out of collections keeps its pages shared with the containers.
         gc.disable()
         gc.freeze()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -104,6 +105,11 @@ def hang(path: str = "") -> None:
 
 
 @app.function(max_containers=2)
+def hang_unless_zero(x: int, path: str) -> int:
+    return 0 if x == 0 else hang.local(path)
+
+
+@app.function(max_containers=2)
 def hang_generator(count: int, path: str = "") -> Iterator[int]:
     try:
         yield from range(count)
@@ -135,11 +141,19 @@ def blob(size: int) -> bytes:
     return bytes(size)
 
 
-@app.function()
-def array(size: int) -> Any:
-    import numpy
+class Memory:
+    """What numpy arrays do: pickles to a buffer that travels beside the pickle stream, and is unpickled in place."""
 
-    return numpy.zeros(size)
+    def __init__(self, buffer: Any) -> None:
+        self.view = memoryview(buffer)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return Memory, (pickle.PickleBuffer(self.view),)
+
+
+@app.function()
+def memory(size: int) -> Memory:
+    return Memory(bytearray(size))
 
 
 @app.function()
@@ -176,3 +190,11 @@ def run_an_app() -> None:
 @app.function()
 def blame_me() -> None:
     raise RuntimeError("blame")
+
+
+@app.function(retries=modal_lite.Retries(max_retries=3, initial_delay=60.0))
+def retried(path: str) -> None:
+    """Fails; the next attempt is far away."""
+    with open(path, "a") as file:
+        file.write("x")
+    raise ValueError("try again")

@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import psutil
@@ -11,7 +11,8 @@ import pytest
 from tests.client.conftest import settled
 from tests.client.functions import CannotPickle, add, async_same, blob, same
 
-from modal_lite._inputs import InputSource
+from modal_lite._drive import Drive
+from modal_lite._inputs import MAX_SLICE, InputSource
 from modal_lite.exception import SerializationError
 
 
@@ -206,16 +207,32 @@ def test_the_window_is_bounded_whatever_the_consumer_does(run: Any) -> None:
     assert most <= 1000 + 1
 
 
-def test_large_items_bound_the_chunk() -> None:
-    source = InputSource(((bytes(16 << 20) for _ in range(1000)),), False, {}, "f.map()")
-    total = 0
-    for _ in range(10):
-        coroutine = source.next_chunks(1024)
-        with pytest.raises(StopIteration) as stop:
-            coroutine.send(None)
-        total += sum(chunk.payload.nbytes for chunk in stop.value.value)
-    # The first chunk is limited by the time it takes, all others by their size.
-    assert total < 400 << 20
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_large_items_bound_what_is_pulled_at_a_time(kind: Callable[[int], Any], asynchronous: bool) -> None:
+    async def as_async(items: Iterator[Any]) -> AsyncIterator[Any]:
+        for item in items:
+            yield item
+
+    items = (kind(16 << 20) for _ in range(1000))
+    source = InputSource((as_async(items) if asynchronous else items,), False, {}, "f.map()")
+    drive = Drive()
+    for start in range(3):
+        chunks = drive.step(source.next_chunks(1024))
+        assert [(chunk.start, chunk.count) for chunk in chunks] == [(start, 1)]
+    drive.step(source.close())
+    drive.close()
+
+
+def test_an_iterator_that_becomes_slow_holds_back_few_inputs() -> None:
+    def inputs() -> Iterator[int]:
+        yield from range(500)
+        for i in itertools.count(500):
+            time.sleep(0.01)
+            yield i
+
+    source = InputSource((inputs(),), False, {}, "f.map()")
+    assert Drive().step(source.next_chunks(100_000))[-1].start < 500 + MAX_SLICE
 
 
 def test_memory_is_bounded_for_large_inputs_and_results(run: Any) -> None:
