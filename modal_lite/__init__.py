@@ -13,7 +13,7 @@ with app.run():
 print(list(square.map(range(10))))
 """
 
-from typing import TYPE_CHECKING, Any
+import typing as _typing
 
 from modal_lite import _handles, call_graph, exception, functions
 from modal_lite._core.context import current_function_call_id, current_input_id, is_local
@@ -50,9 +50,9 @@ __all__ = [
 
 _handles.register()
 
-if not TYPE_CHECKING:
+if not _typing.TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> _typing.Any:
         if name == "Stub":
             import warnings
 

@@ -231,8 +231,8 @@ class Service:
         return DONE
 
     async def _get_call_graph(self, request: GetCallGraph, payload: Payload) -> Reply:
-        plane = self._running()
         self._call(request.call_id)
+        plane = self._running()
 
         def describe(function_id: str) -> tuple[str, str]:
             definition = plane.functions[function_id]

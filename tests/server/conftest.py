@@ -1,0 +1,60 @@
+"""The app of these tests, running, and what they wait with."""
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.server.functions import app
+
+from modal_lite._synchronizer import synchronizer
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Any]:
+    """The app of `functions.py`, running."""
+    with app.run() as running:
+        yield running
+
+
+def wait_until(predicate: Callable[[], Any], what: str = "it", seconds: float = 15.0) -> Any:
+    """Polls until the predicate is true; returns its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := predicate()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.005)
+    return value
+
+
+def lines(path: Any) -> list[str]:
+    """The lines of a file, none if it does not exist."""
+    try:
+        return Path(path).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def alive(pid: int) -> bool:
+    """True if the process exists and has not ended."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def template() -> psutil.Process:
+    """The process that containers are forked from."""
+    (found,) = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return found
+
+
+def held() -> tuple[int, int, int]:
+    """Descriptors, threads and tasks of this process."""
+    gc.collect()
+    tasks = [task for task in asyncio.all_tasks(synchronizer.library_loop()) if not task.done()]
+    return psutil.Process().num_fds(), threading.active_count(), len(tasks)

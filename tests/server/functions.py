@@ -1,0 +1,120 @@
+"""What the containers of these tests run."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import modal_lite
+from modal_lite.exception import InputCancellation
+
+app = modal_lite.App("server-tests")
+
+
+@app.function()
+def same(x: int) -> int:
+    return x
+
+
+@app.function(max_containers=1)
+def pid(_: object = None) -> int:
+    return os.getpid()
+
+
+@app.function(max_containers=2)
+def note_and_wait(path: str) -> int:
+    """Adds its process to the file, waits until path + ".go" exists."""
+    with open(path, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    while not os.path.exists(path + ".go"):
+        time.sleep(0.005)
+    return os.getpid()
+
+
+@app.function(max_containers=2)
+def slowly(x: int, path: str) -> int:
+    """Notes its input and its process."""
+    with open(path, "a") as file:
+        file.write(f"{x} {os.getpid()}\n")
+    time.sleep(0.02)
+    return x
+
+
+@app.function(max_containers=1)
+def die(path: str, how: str, text: str = "") -> None:
+    """Ends its container."""
+    with open(path, "a") as file:
+        file.write("x")
+    if text:
+        print(text, file=sys.stderr, flush=True)
+    if how == "exit":
+        os._exit(3)
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(10)
+
+
+@app.function(max_containers=1)
+def die_once(path: str) -> str:
+    if not os.path.exists(path):
+        Path(path).touch()
+        os._exit(0)
+    return "lived"
+
+
+@app.function(max_containers=1)
+def values_then_die(n: int, path: str) -> Iterator[int]:
+    """Yields n values, then waits for the file and dies."""
+    yield from range(n)
+    while not os.path.exists(path):
+        time.sleep(0.005)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.function(max_containers=1)
+def write_junk(junk: bytes) -> str:
+    """Writes to every socket it has."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                os.write(int(name), junk)
+        except OSError:
+            continue
+    time.sleep(10)
+    return "still there"
+
+
+@app.function(max_containers=1)
+def close_everything() -> None:
+    """Closes all descriptors but the standard ones."""
+    os.closerange(3, 256)
+    time.sleep(10)
+
+
+@app.function(max_containers=1)
+def print_much(megabytes: int) -> int:
+    line = "x" * 999 + "\n"
+    for _ in range(megabytes * 1000):
+        sys.stdout.write(line)
+    return megabytes
+
+
+@app.function(max_containers=1)
+def ignore_everything(path: str) -> None:
+    """Cannot be interrupted by anything but SIGKILL."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(path).touch()
+    while True:
+        try:
+            time.sleep(60)
+        except InputCancellation:
+            continue
+
+
+@app.function(max_containers=1)
+def leave_a_child() -> int:
+    """Starts a process that outlives its input."""
+    import subprocess
+
+    return subprocess.Popen(["sleep", "60"]).pid
