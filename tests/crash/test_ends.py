@@ -47,7 +47,7 @@ ENDS = {
     "an exception": ("with app.run(): wait.spawn(sys.argv[1]); wait_for_start(); raise KeyError('mine')", 1),
     "sys.exit in the block": ("with app.run(): wait.spawn(sys.argv[1]); wait_for_start(); sys.exit(5)", 5),
     "os._exit in the block": ("with app.run(): wait.spawn(sys.argv[1]); wait_for_start(); os._exit(6)", 6),
-    "the block never left": ("app.run().__enter__(); wait.spawn(sys.argv[1]); wait_for_start()", 0),
+    "the block never left": ("run = app.run(); run.__enter__(); wait.spawn(sys.argv[1]); wait_for_start()", 0),
     "a map half consumed": ("with app.run(): m = slow.map(itertools.count()); print([next(m) for _ in range(5)])", 0),
     "a map half consumed outside": (
         "r = app.run(); r.__enter__(); m = same.map(itertools.count()); print([next(m) for _ in range(5)])",

@@ -1,0 +1,37 @@
+"""Who uses the cores, and who waits for them."""
+
+from modal_lite._scheduler import policy
+from modal_lite._scheduler.records import Container, Function
+
+
+class Cores:
+    """The cores to share, the count of containers that use one, and the functions that want more of them.
+
+    Args:
+        slots: cores to share, at least 1.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.total_active = 0
+        self.hungry: dict[str, Function] = {}
+        """Functions with a backlog, in the order in which they are to be served."""
+
+    def recount(self, container: Container) -> None:
+        """Brings the count of active containers up to date with what has become of this one."""
+        active = container.alive and container.busy
+        if active != container.active:
+            container.active = active
+            change = 1 if active else -1
+            container.function.active += change
+            self.total_active += change
+
+    def may_activate(self, function: Function) -> bool:
+        """True if one more container of the function may start, or begin to run inputs, now."""
+        return policy.may_activate(function, self.total_active, self.slots, max(1, len(self.hungry)))
+
+    def may_lease(self, function: Function, container: Container) -> bool:
+        """Idle containers need leave to become active; busy ones get more only while nobody is kept from its share."""
+        if container.active:
+            return self.total_active <= self.slots or self.may_activate(function)
+        return self.may_activate(function)

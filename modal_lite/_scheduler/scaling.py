@@ -1,0 +1,88 @@
+"""How containers start and end."""
+
+from collections.abc import Callable
+
+from modal_lite._scheduler import commands as do
+from modal_lite._scheduler import policy
+from modal_lite._scheduler.cores import Cores
+from modal_lite._scheduler.records import Container, ContainerState, Function
+from modal_lite._scheduler.timetable import Timetable
+
+
+class Scaling:
+    """Starts the containers that are wanted and allowed, and ends those that are not.
+
+    Args:
+        containers: all of them by id; the new ones are entered here.
+        new_container_id: makes the id of a container to be started.
+        commands: takes what is to be done.
+        timetable: takes when containers are to be looked at.
+        cores: says who may start.
+    """
+
+    def __init__(
+        self,
+        containers: dict[str, Container],
+        new_container_id: Callable[[], str],
+        commands: list[do.Command],
+        timetable: Timetable,
+        cores: Cores,
+    ) -> None:
+        self._containers = containers
+        self._new_container_id = new_container_id
+        self._commands = commands
+        self._timetable = timetable
+        self._cores = cores
+
+    def scale(self, function: Function, now: float) -> None:
+        """Starts what is wanted and allowed."""
+        settings = function.settings
+        explicit = settings.min_containers or settings.buffer_containers
+        if function.removed or not (explicit or self._cores.may_activate(function)):
+            return
+        live = len(function.live)
+        wanted = policy.wanted_containers(function)
+        failing = function.start_failures > 0 and now < function.no_start_before
+        while live < wanted:
+            if failing and not function.backlog:
+                return
+            if live >= policy.warm_containers(function) and not self._cores.may_activate(function):
+                return
+            self._start(function, now)
+            live += 1
+
+    def shrink(self, function: Function, now: float) -> None:
+        """Stops containers without inputs beyond an explicit maximum."""
+        limit = function.settings.max_containers
+        if limit is None or len(function.containers) <= limit:
+            return
+        live = function.live
+        for container in [c for c in live if not c.leases][: max(0, len(live) - limit)]:
+            self.stop(container, now)
+
+    def _start(self, function: Function, now: float) -> None:
+        container = Container(self._new_container_id(), function, now)
+        self._containers[container.container_id] = container
+        function.containers[container.container_id] = container
+        self._cores.recount(container)
+        self._timetable.look_again(container)
+        self._commands.append(do.StartContainer(container.container_id, function.function_id))
+
+    def stop(self, container: Container, now: float) -> None:
+        """Asks the container to leave, if it was not asked before."""
+        if container.state is not ContainerState.STOPPING:
+            self._leave(container, now)
+            self._commands.append(do.StopContainer(container.container_id))
+            self._timetable.look_again(container)
+
+    def kill(self, container: Container, reason: str, now: float) -> None:
+        """Ends the container at once."""
+        if container.state is not ContainerState.STOPPING:
+            self._leave(container, now)
+        self._commands.append(do.KillContainer(container.container_id, reason))
+        self._timetable.look_again(container)
+
+    def _leave(self, container: Container, now: float) -> None:
+        container.become(ContainerState.STOPPING)
+        container.since = now
+        self._cores.recount(container)
