@@ -15,7 +15,7 @@ from modal_lite._core.wrapping import untranslated
 from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
 from modal_lite._local_entrypoint import LocalEntrypoint
-from modal_lite._options import parse_env, parse_settings, warn_of_unhonoured
+from modal_lite._options import apply_changes, parse_changes, parse_env, warn_of_unhonoured
 from modal_lite.exception import InvalidError
 from modal_lite.retries import Retries
 from modal_lite.secret import Secret
@@ -194,7 +194,7 @@ class _App:
             "concurrency_limit": concurrency_limit,
             "container_idle_timeout": container_idle_timeout,
         }
-        settings = parse_settings(FunctionSettings(timeout=None), options)
+        settings = apply_changes(FunctionSettings(timeout=None), parse_changes(options))
         variables = parse_env(env, (*self._secrets, *secrets))
 
         def decorate(function: Any) -> _Function[..., Any, Any]:

@@ -17,6 +17,7 @@ from modal_lite._core.main_module import current_main
 from modal_lite._core.messages import Encoding
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.requests import (
+    DONE,
     AddVariant,
     AnyRequest,
     CallDescription,
@@ -44,6 +45,7 @@ from modal_lite._core.requests import (
 )
 from modal_lite._core.settings import FunctionSettings
 from modal_lite.call_graph import InputInfo
+from modal_lite.exception import ExecutionError
 from modal_lite.types import FunctionStats
 
 T = TypeVar("T")
@@ -70,10 +72,15 @@ class _Client:
         return reply.function_id
 
     async def add_variant(
-        self, function_id: str, base_id: str, settings: FunctionSettings, env: dict[str, str]
+        self,
+        function_id: str,
+        base_id: str,
+        settings: FunctionSettings,
+        changed: list[str],
+        env: dict[str, str] | None,
     ) -> None:
-        """Makes a variant of a running function known."""
-        await self._request(AddVariant(function_id, base_id, settings, env))
+        """Makes a variant of a running function known, with the `changed` ones of the settings."""
+        await self._request(AddVariant(function_id, base_id, settings, changed, env))
 
     async def update_function(
         self,
@@ -146,6 +153,10 @@ class _Client:
         if self._connection is not None:
             call_soon(self._connection.notify, ForgetCall(call_id))
 
+    def forked(self) -> None:
+        """This process is a fork of the one that made the client: it has the client's memory, but not its threads."""
+        self._connection = _OfAnotherProcess()
+
     def _request(self, request: AnyRequest, payload: Payload = EMPTY) -> Awaitable[T]:
         return cast("Errand[T]", on_loop(self._ask(request, payload)))
 
@@ -180,6 +191,21 @@ class _Failed(Exception):
         self.output = output
 
 
+class _OfAnotherProcess:
+    """Implements `Connection` where there is none: its sockets and its event loop are another process's."""
+
+    async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> object:
+        if isinstance(request, CloseApp):
+            return DONE  # That process will.
+        raise ExecutionError(
+            "This process was forked from the one that can make calls, and cannot make them itself. "
+            "Call from there, or start processes by the method 'spawn' and run an app in each."
+        )
+
+    def notify(self, request: AnyRequest) -> None:
+        return
+
+
 def _connect_in_process() -> Connection:
     from modal_lite._placement.local import LocalPlacer
     from modal_lite._server.plane import ControlPlane, Environment
@@ -200,10 +226,22 @@ def _connect_in_container() -> Connection:
     from modal_lite._transport.client_channel import ClientChannel
 
     assert context.client_socket is not None
+    if context.client_socket.fileno() < 0:
+        return _OfAnotherProcess()  # Forks of a container do not keep its sockets.
     return ClientChannel(context.client_socket)
 
 
 _current: _Client | None = None
+
+
+def _after_fork() -> None:
+    global _current
+    if _current is not None:
+        _current.forked()
+        _current = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def current_client() -> _Client:

@@ -19,7 +19,7 @@ from modal_lite._function_call import _FunctionCall
 from modal_lite._function_info import FunctionInfo
 from modal_lite._inputs import InputSource, SupportsAiter, dump_arguments
 from modal_lite._map import map_blocks
-from modal_lite._options import parse_env, parse_settings, warn_of_unhonoured
+from modal_lite._options import apply_changes, parse_changes, parse_env, warn_of_unhonoured
 from modal_lite._results import failure_of, result_of, values_of
 from modal_lite.exception import ExecutionError, InvalidError
 from modal_lite.retries import Retries
@@ -59,6 +59,10 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         """What this is a variant of, with other options."""
         self._object_id: str | None = None
         """Its id while its app runs; in a container, once it is known."""
+        self._changed: frozenset[str] = frozenset()
+        """Of a variant: the settings that differ from the base's."""
+        self._new_env: dict[str, str] | None = None
+        """Of a variant: variables instead of the base's."""
         self._resolved_base: str | None = None
 
     # --- what it is --------------------------------------------------------------------------------------------------
@@ -371,7 +375,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
             "buffer_containers": buffer_containers,
             "scaledown_window": scaledown_window,
         }
-        parse_settings(FunctionSettings(), options)
+        apply_changes(FunctionSettings(), parse_changes(options))
         function_id = await self._resolve()
         await current_client().update_function(
             function_id, min_containers, max_containers, buffer_containers, scaledown_window
@@ -429,10 +433,15 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
             "buffer_containers": buffer_containers,
             "scaledown_window": scaledown_window,
         }
-        settings = parse_settings(self._settings, options)
-        replaced = env is not None or secrets is not None
-        variables = parse_env(env, secrets or ()) if replaced else self._env
-        return _Function(self._app, self._info, self._tag, settings, variables, self._base or self)
+        changes = parse_changes(options)
+        variant: _Function[P, ReturnType, OriginalReturnType] = _Function(
+            self._app, self._info, self._tag, apply_changes(self._settings, changes), self._env, self._base or self
+        )
+        variant._changed = self._changed | changes.keys()
+        variant._new_env = self._new_env
+        if env is not None or secrets is not None:
+            variant._new_env = parse_env(env, secrets or ())
+        return variant
 
     # --- hydration ---------------------------------------------------------------------------------------------------
 
@@ -452,7 +461,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         base_id = await base._resolve()
         if self._object_id is None or self._resolved_base != base_id:
             object_id = new_id("fu")
-            await current_client().add_variant(object_id, base_id, self._settings, self._env)
+            changed = sorted(self._changed)
+            await current_client().add_variant(object_id, base_id, self._settings, changed, self._new_env)
             self._object_id, self._resolved_base = object_id, base_id
         return self._object_id
 
@@ -494,35 +504,3 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
             f"The function {self._tag} has not been hydrated with what it needs to run, because {app} is not running. "
             "Call it inside `with app.run():`, or start the program with `modal-lite run`."
         )
-
-
-def encode_function(function: _Function[Any, Any, Any]) -> tuple[Any, ...]:
-    """What a handle to a function travels as.
-
-    Raises:
-        InvalidError: It has no id to be found by: its app is not running, or it is a variant that was never used.
-    """
-    findable = function._base is None and not is_local()
-    if function._object_id is None and not findable:
-        raise InvalidError(
-            f"The handle of the function {function._tag} cannot be sent to a container: it has not been hydrated. "
-            "Its app must be running, and a variant made by with_options must have been called once."
-        )
-    info = function._info
-    return function._object_id, info.module_name, info.qualname, info.is_generator, info.is_async, function._tag
-
-
-def decode_function(data: tuple[Any, ...], app: "modal_lite._app._App") -> _Function[Any, Any, Any]:
-    """The handle again, in another process: it can be called, but its code is not there."""
-    object_id, module_name, qualname, is_generator, is_async, tag = data
-
-    def missing(*args: Any, **kwargs: Any) -> NoReturn:
-        raise ExecutionError(
-            f"The definition of the function {tag} is missing here: this handle came from another process. "
-            "Use .remote()."
-        )
-
-    info = FunctionInfo(missing, module_name, qualname, None, False, is_generator, is_async)
-    function: _Function[Any, Any, Any] = _Function(app, info, tag, FunctionSettings(timeout=None), {})
-    function._hydrate(object_id)
-    return function

@@ -1,13 +1,17 @@
 """Public objects as arguments and results: they travel as handles and are revived as the same public classes."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 from modal_lite._app import _App
+from modal_lite._core.context import is_local
 from modal_lite._core.handles import register_handle
+from modal_lite._core.settings import FunctionSettings
 from modal_lite._function_call import _FunctionCall
-from modal_lite._functions import decode_function, encode_function
+from modal_lite._function_info import FunctionInfo
+from modal_lite._functions import _Function
 from modal_lite._synchronizer import synchronizer
 from modal_lite.app import App
+from modal_lite.exception import ExecutionError, InvalidError
 from modal_lite.functions import Function, FunctionCall
 
 
@@ -17,10 +21,42 @@ def register() -> None:
 
     def revive_function(data: Any) -> Any:
         app_name, function = data
-        return outside(decode_function(function, _App(app_name)))
+        return outside(_decode_function(function, _App(app_name)))
 
-    register_handle(Function, "function", lambda f: (inside(f).app.name, encode_function(inside(f))), revive_function)
+    register_handle(Function, "function", lambda f: (inside(f).app.name, _encode_function(inside(f))), revive_function)
     register_handle(
         FunctionCall, "function_call", lambda call: call.object_id, lambda i: outside(_FunctionCall.from_id(i))
     )
     register_handle(App, "app", lambda app: app.name, lambda name: outside(_App(name)))
+
+
+def _encode_function(function: _Function[Any, Any, Any]) -> tuple[Any, ...]:
+    """What a handle to a function travels as.
+
+    Raises:
+        InvalidError: It has no id to be found by: its app is not running, or it is a variant that was never used.
+    """
+    findable = function._base is None and not is_local()
+    if function._object_id is None and not findable:
+        raise InvalidError(
+            f"The handle of the function {function._tag} cannot be sent to a container: it has not been hydrated. "
+            "Its app must be running, and a variant made by with_options must have been called once."
+        )
+    info = function._info
+    return function._object_id, info.module_name, info.qualname, info.is_generator, info.is_async, function._tag
+
+
+def _decode_function(data: tuple[Any, ...], app: _App) -> _Function[Any, Any, Any]:
+    """The handle again, in another process: it can be called, but its code is not there."""
+    object_id, module_name, qualname, is_generator, is_async, tag = data
+
+    def missing(*args: Any, **kwargs: Any) -> NoReturn:
+        raise ExecutionError(
+            f"The definition of the function {tag} is missing here: this handle came from another process. "
+            "Use .remote()."
+        )
+
+    info = FunctionInfo(missing, module_name, qualname, None, False, is_generator, is_async)
+    function: _Function[Any, Any, Any] = _Function(app, info, tag, FunctionSettings(timeout=None), {})
+    function._hydrate(object_id)
+    return function

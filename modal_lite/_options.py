@@ -22,11 +22,11 @@ _OLD_NAMES = {
 _said: set[str] = set()
 
 
-def parse_settings(base: FunctionSettings, options: Mapping[str, Any]) -> FunctionSettings:
-    """The settings that the options ask for, on top of `base`; options that are None or absent leave it as it is.
+def parse_changes(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the options ask for, by name; none for options that are None or absent.
 
     Raises:
-        InvalidError: A value is of the wrong type or out of range, or two of them contradict each other.
+        InvalidError: A value is of the wrong type or out of range, or given twice.
     """
     given = {name: value for name, value in options.items() if value is not None}
     for old, new in _OLD_NAMES.items():
@@ -47,6 +47,11 @@ def parse_settings(base: FunctionSettings, options: Mapping[str, Any]) -> Functi
         changes["retries"] = Retries.parse(given["retries"])
     if "single_use_containers" in given:
         changes["single_use"] = bool(given["single_use_containers"])
+    return changes
+
+
+def apply_changes(base: FunctionSettings, changes: Mapping[str, Any]) -> FunctionSettings:
+    """The settings with some replaced. Raises InvalidError if they contradict each other then."""
     settings = msgspec.structs.replace(base, **changes)
     maximum = settings.max_containers
     if maximum is not None and settings.min_containers > maximum:

@@ -50,12 +50,15 @@ class CloseApp(Request, frozen=True, tag=2):
 
 
 class AddVariant(Request, frozen=True, tag=3):
-    """A function like `base_id` with other settings and variables, and so with containers of its own. Idempotent."""
+    """A function like `base_id` with other settings, and so with containers of its own. Idempotent."""
 
     function_id: str
     base_id: str
     settings: FunctionSettings
-    env: dict[str, str]
+    changed: list[str]
+    """Which of the settings replace those of the base; whoever has only a handle does not know the others."""
+    env: dict[str, str] | None
+    """Variables instead of the base's; None keeps them."""
 
 
 class FindFunction(Request, frozen=True, tag=4):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from modal_lite._core.ids import input_id
-from modal_lite._scheduler.records import Call, ContainerState, Function
+from modal_lite._scheduler.records import Call, Function
 from modal_lite._scheduler.state import Scheduler
 from modal_lite.call_graph import InputInfo, InputStatus
 from modal_lite.types import FunctionStats
@@ -16,8 +16,7 @@ MAX_GRAPH_DEPTH = 100
 
 def function_stats(function: Function) -> FunctionStats:
     """Backlog (inputs waiting for a container), containers alive, and inputs in containers' hands."""
-    live = sum(1 for c in function.containers.values() if c.state is not ContainerState.STOPPING)
-    return FunctionStats(function.backlog, live, function.running)
+    return FunctionStats(function.backlog, len(function.live), function.running)
 
 
 def call_graph(scheduler: Scheduler, call_id: str, describe: Callable[[str], tuple[str, str]]) -> list[InputInfo]:

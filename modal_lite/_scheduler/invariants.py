@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+from modal_lite._scheduler import policy
 from modal_lite._scheduler.records import Call, Container, ContainerState, Function
 from modal_lite._scheduler.state import Scheduler
 
@@ -11,7 +12,7 @@ def validate(scheduler: Scheduler) -> None:
     for call in scheduler.calls.values():
         _validate_call(scheduler, call)
     for container in scheduler.containers.values():
-        _validate_container(scheduler, container)
+        _validate_container(container)
     for function in scheduler.functions.values():
         _validate_function(scheduler, function)
     active = sum(1 for c in scheduler.containers.values() if c.active)
@@ -36,13 +37,12 @@ def _validate_call(scheduler: Scheduler, call: Call) -> None:
         assert stop <= start, f"inputs [{start}, {stop}) of {call} are in two places"
 
 
-def _validate_container(scheduler: Scheduler, container: Container) -> None:
+def _validate_container(container: Container) -> None:
     assert container.function.containers.get(container.container_id) is container, container
     assert container.state is not ContainerState.STARTING or not container.leases, container
     assert len(container.leases) <= 2, container
-    busy = container.state is ContainerState.STARTING or (bool(container.leases) and not container.waiting)
-    assert container.active == busy, container
-    due = scheduler._next_check(container)
+    assert container.active == container.busy, container
+    due = policy.next_check(container)
     assert due is None or (container.check_at is not None and container.check_at <= due), f"{container} is forgotten"
     for lease in container.leases:
         assert lease.outstanding > 0, f"{container} keeps an empty lease"
@@ -57,9 +57,9 @@ def _validate_function(scheduler: Scheduler, function: Function) -> None:
     assert function.active == sum(1 for c in function.containers.values() if c.active), function.function_id
     standing = [call for call in function.line if call.queued]
     assert len(standing) == len(function.line) == len(set(standing)), f"{function.function_id}: {function.line}"
-    assert (function.function_id in scheduler._hungry) == (function.backlog > 0), function.function_id
+    assert scheduler.is_hungry(function) == (function.backlog > 0), function.function_id
     maximum = function.settings.max_containers
-    live = [c for c in function.containers.values() if c.state is not ContainerState.STOPPING]
+    live = function.live
     # A maximum that was lowered is reached as the containers that work come free.
     assert maximum is None or len(live) <= maximum or all(c.leases for c in live), (
         f"{function.function_id}: more containers than max_containers={maximum}"

@@ -27,9 +27,7 @@ class Outcomes:
         cores: knows which functions have a backlog.
     """
 
-    def __init__(
-        self, calls: dict[str, Call], commands: list[do.Command], timetable: Timetable, cores: Cores
-    ) -> None:
+    def __init__(self, calls: dict[str, Call], commands: list[do.Command], timetable: Timetable, cores: Cores) -> None:
         self._calls = calls
         self._commands = commands
         self._timetable = timetable

@@ -1,4 +1,4 @@
-"""How much to lease at a time, and who may start a container: the rules with numbers in them.
+"""How much to lease at a time, who may start a container, when to look again: the rules with numbers in them.
 
 Leases. A lease aims at LEASE_SECONDS of work by the function's measured duration: tiny inputs travel by the hundred,
 slow ones alone. Nothing is known before the first report, so the first leases are of one input; from then on a lease
@@ -111,6 +111,27 @@ def warm_containers(function: Function) -> int:
     settings = function.settings
     buffer = settings.buffer_containers
     return max(settings.min_containers, _busy(function) + buffer if buffer else 0)
+
+
+def next_check(container: Container) -> float | None:
+    """When the container, as it is now, may need something; None if it is gone or has all the time in the world."""
+    settings = container.function.settings
+    if not container.alive:
+        return None
+    if container.state is ContainerState.STARTING:
+        return container.since + settings.startup_timeout
+    if container.state is ContainerState.STOPPING:
+        return container.since + INTERRUPT_GRACE
+    if not container.leases:
+        return container.since + settings.scaledown_window
+    head = container.leases[0]
+    if head.interrupted is not None:
+        return head.interrupted + INTERRUPT_GRACE
+    limit = None if settings.timeout is None else head.since + settings.timeout
+    if container.crowded and any(not lease.recalled for lease in container.leases):
+        look = max(head.since, container.looked) + SLOW_SECONDS
+        return look if limit is None else min(look, limit)
+    return limit
 
 
 def _busy(function: Function) -> int:

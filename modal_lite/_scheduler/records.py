@@ -3,9 +3,12 @@
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeVar
 
 from modal_lite._core.settings import FunctionSettings
 from modal_lite.call_graph import InputStatus
+
+T = TypeVar("T")
 
 
 class ContainerState(Enum):
@@ -26,6 +29,14 @@ CONTAINER_TRANSITIONS: dict[ContainerState, frozenset[ContainerState]] = {
 
 class IllegalTransition(Exception):
     """An event that the state machine has no transition for; its text tells the record's story."""
+
+
+def known(table: dict[str, T], key: str, what: str) -> T:
+    """The record of that id. Raises IllegalTransition if there is none."""
+    try:
+        return table[key]
+    except KeyError:
+        raise IllegalTransition(f"there is no {what} {key}") from None
 
 
 @dataclass(slots=True)
@@ -66,6 +77,16 @@ class Lease:
     def outstanding(self) -> int:
         """Inputs that are neither reported nor given back."""
         return self.stop - self.reported
+
+    @property
+    def current(self) -> bool:
+        """True if what it reports is still wanted."""
+        return self.lease_id in self.call.leases
+
+    def rest(self, start: int | None = None) -> InputRange:
+        """What is outstanding, from input `start` on, as a range to be queued again."""
+        first = self.reported if start is None else start
+        return InputRange(first, self.stop, self.chunk, self.attempt, self.losses)
 
 
 @dataclass(slots=True)
@@ -118,7 +139,7 @@ class Container:
     """Its input waits for a call of its own, so it uses no core."""
     used: bool = False
     active: bool = False
-    """It counts against the cores: starting, or running an input that does not wait."""
+    """It is counted against the cores, because it is alive and busy."""
     looked: float = 0.0
     """When inputs were last found to wait in it while there was nowhere else for them to go."""
     check_at: float | None = None
@@ -134,6 +155,21 @@ class Container:
     def idle(self) -> bool:
         """Ready, and nothing to do."""
         return self.state is ContainerState.READY and not self.leases
+
+    @property
+    def busy(self) -> bool:
+        """Starting, or running an input that does not itself wait for a call."""
+        return self.state is ContainerState.STARTING or (bool(self.leases) and not self.waiting)
+
+    @property
+    def crowded(self) -> bool:
+        """Inputs in it wait behind the one that runs."""
+        return len(self.leases) > 1 or (bool(self.leases) and self.leases[0].outstanding > 1)
+
+    @property
+    def alive(self) -> bool:
+        """Not gone."""
+        return self.container_id in self.function.containers
 
     def __repr__(self) -> str:
         leases = [f"#{lease.lease_id} {lease.call.call_id}[{lease.reported}:{lease.stop}]" for lease in self.leases]
@@ -163,3 +199,8 @@ class Function:
     """Containers in a row that died before they were ready."""
     no_start_before: float = 0.0
     removed: bool = False
+
+    @property
+    def live(self) -> list[Container]:
+        """Its containers, without those that were told to end."""
+        return [c for c in self.containers.values() if c.state is not ContainerState.STOPPING]

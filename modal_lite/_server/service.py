@@ -127,9 +127,14 @@ class Service:
 
     async def _add_variant(self, request: AddVariant, payload: Payload) -> Reply:
         base = self._definition(request.base_id)
-        self._add(
-            msgspec.structs.replace(base, function_id=request.function_id, settings=request.settings, env=request.env)
+        changes = {name: getattr(request.settings, name) for name in request.changed}
+        variant = msgspec.structs.replace(
+            base,
+            function_id=request.function_id,
+            settings=msgspec.structs.replace(base.settings, **changes),
+            env=base.env if request.env is None else request.env,
         )
+        self._add(variant)
         return DONE
 
     async def _find_function(self, request: FindFunction, payload: Payload) -> Reply:

@@ -1,6 +1,7 @@
 """The apps of these tests; containers import this module."""
 
 import asyncio
+import multiprocessing
 import os
 import pickle
 import random
@@ -198,3 +199,19 @@ def retried(path: str) -> None:
     with open(path, "a") as file:
         file.write("x")
     raise ValueError("try again")
+
+
+def _call(_: object) -> str:
+    try:
+        return f"result: {same.remote(1)}"
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+
+
+@app.function(max_containers=1)
+def call_in_fork(before: bool) -> str:
+    """What a fork of the container gets when it calls a function, after the container has called one, or not."""
+    if before:
+        same.remote(1)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.map_async(_call, [0]).get(15)[0]

@@ -3,7 +3,7 @@
 from modal_lite._core.messages import FailureKind
 from modal_lite._scheduler import commands as do
 from modal_lite._scheduler import events as on
-from modal_lite._scheduler import state
+from modal_lite._scheduler.calls import MAX_CHILDREN
 from modal_lite._scheduler.introspection import MAX_GRAPH_DEPTH, call_graph
 from modal_lite.call_graph import InputInfo, InputStatus
 from modal_lite.retries import Retries
@@ -185,10 +185,10 @@ def test_a_long_lived_parent_remembers_a_bounded_number_of_children() -> None:
     world = World(check=False)
     world.add("fu-a")
     parent = world.call("fu-a", 0, closed=False)
-    for _ in range(state.MAX_CHILDREN + 2_000):
+    for _ in range(MAX_CHILDREN + 2_000):
         child = world.call("fu-a", parent=(parent, 0))
         world.forget(child)
-    assert len(world.scheduler.calls) <= state.MAX_CHILDREN + 1
+    assert len(world.scheduler.calls) <= MAX_CHILDREN + 1
     world.forget(parent)
     assert not world.scheduler.calls
 

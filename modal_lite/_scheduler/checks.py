@@ -1,0 +1,95 @@
+"""What time brings: overdue containers, timeouts, slow leases, retries."""
+
+from modal_lite._scheduler import policy
+from modal_lite._scheduler.containers import Containers
+from modal_lite._scheduler.cores import Cores
+from modal_lite._scheduler.leasing import Leasing
+from modal_lite._scheduler.records import Container, ContainerState, Function
+from modal_lite._scheduler.scaling import Scaling
+from modal_lite._scheduler.timetable import Entry, Timetable
+
+
+class Checks:
+    """Looks at the entries of the timetable when they are due.
+
+    Args:
+        timetable: takes when to look again.
+        cores: says who may run more.
+        scaling: ends containers, and starts others.
+        leasing: asks inputs back.
+        containers: counts those that were not ready in time.
+    """
+
+    def __init__(
+        self, timetable: Timetable, cores: Cores, scaling: Scaling, leasing: Leasing, containers: Containers
+    ) -> None:
+        self._timetable = timetable
+        self._cores = cores
+        self._scaling = scaling
+        self._leasing = leasing
+        self._containers = containers
+
+    def look_at(self, what: Entry, now: float) -> None:
+        """Does what is due for an entry that was taken out of the timetable."""
+        if isinstance(what, Container):
+            self._check(what, now)
+        elif isinstance(what, Function):
+            self._scaling.scale(what, now)
+        else:
+            call, again = what
+            self._leasing.queue(call, again)
+            self._leasing.assign(call.function, now)
+
+    def _check(self, container: Container, now: float) -> None:
+        due = policy.next_check(container)
+        if due is None:
+            return
+        if due > now:
+            self._timetable.look_again(container)
+            return
+        if container.state is ContainerState.STARTING:
+            self._scaling.kill(container, "it was not ready within its startup_timeout", now)
+            self._containers.start_failed(container.function, False, now)
+            self._leasing.feed(now)
+        elif container.state is ContainerState.STOPPING:
+            container.since = now
+            self._scaling.kill(container, "it did not end when asked to", now)
+        elif not container.leases:
+            self._end_idle(container, now)
+        else:
+            self._check_leases(container, now)
+
+    def _end_idle(self, container: Container, now: float) -> None:
+        function = container.function
+        if len(function.live) > policy.wanted_containers(function):
+            self._scaling.stop(container, now)
+        else:
+            container.since = max(now, now + policy.MIN_SCALEDOWN - function.settings.scaledown_window)
+            self._timetable.look_again(container)
+
+    def _check_leases(self, container: Container, now: float) -> None:
+        head = container.leases[0]
+        if head.interrupted is not None:
+            head.interrupted = now
+            self._scaling.kill(container, "its input did not end when interrupted", now)
+            return
+        timeout = container.function.settings.timeout
+        if timeout is not None and now >= head.since + timeout:
+            self._leasing.interrupt(head, now, timed_out=True)
+        elif head.outstanding > 1 and not head.recalled:
+            # Also for the sake of what it has finished: that is reported now.
+            self._leasing.recall(head)
+        elif self._has_room_elsewhere(container):
+            self._leasing.recall_unstarted(container)
+        else:
+            container.looked = now
+        self._timetable.look_again(container)
+
+    def _has_room_elsewhere(self, container: Container) -> bool:
+        """True if inputs that wait in this container could begin in another one."""
+        function = container.function
+        live = function.live
+        if any(c.idle for c in live):
+            return True
+        maximum = function.settings.max_containers
+        return (maximum is None or len(live) < maximum) and self._cores.may_activate(function)

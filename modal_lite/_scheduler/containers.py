@@ -1,0 +1,139 @@
+"""What becomes of containers: ready, waiting for a call of their own, lost."""
+
+from modal_lite._core.messages import FailureKind
+from modal_lite._scheduler import events as on
+from modal_lite._scheduler import policy
+from modal_lite._scheduler.cores import Cores
+from modal_lite._scheduler.leasing import Leasing
+from modal_lite._scheduler.outcomes import Outcomes
+from modal_lite._scheduler.records import Container, ContainerState, Function, InputRange, Lease, known
+from modal_lite._scheduler.scaling import Scaling
+from modal_lite._scheduler.timetable import Timetable
+
+
+class Containers:
+    """The events of containers.
+
+    Args:
+        functions: all functions by id; removed ones go with their last container.
+        containers: all containers by id; those that are gone are removed here.
+        timetable: takes when containers are to be looked at.
+        cores: counts those that are active.
+        scaling: replaces the lost ones.
+        leasing: gives them inputs, and takes back what they had.
+        outcomes: ends the inputs that cost too many containers.
+    """
+
+    def __init__(
+        self,
+        functions: dict[str, Function],
+        containers: dict[str, Container],
+        timetable: Timetable,
+        cores: Cores,
+        scaling: Scaling,
+        leasing: Leasing,
+        outcomes: Outcomes,
+    ) -> None:
+        self._functions = functions
+        self._containers = containers
+        self._timetable = timetable
+        self._cores = cores
+        self._scaling = scaling
+        self._leasing = leasing
+        self._outcomes = outcomes
+
+    def ready(self, event: on.ContainerReady, now: float) -> None:
+        """See `ContainerReady`."""
+        container = known(self._containers, event.container_id, "container")
+        if container.state is ContainerState.STOPPING:
+            return
+        container.become(ContainerState.READY)
+        container.since = now
+        container.function.start_failures = 0
+        container.function.no_start_before = 0.0
+        self._cores.recount(container)
+        self._timetable.look_again(container)
+        self._leasing.serve(container.function, now)
+
+    def waiting(self, event: on.ContainerWaiting, now: float) -> None:
+        """See `ContainerWaiting`."""
+        container = known(self._containers, event.container_id, "container")
+        container.waiting = event.waiting
+        self._cores.recount(container)
+        if event.waiting:
+            self._leasing.recall_unstarted(container)
+            self._leasing.feed(now)
+
+    def gone(self, event: on.ContainerGone, now: float) -> None:
+        """See `ContainerGone`."""
+        container = self._containers.pop(event.container_id, None)
+        if container is None:
+            return
+        function = container.function
+        del function.containers[container.container_id]
+        died_at_start = container.state is ContainerState.STARTING
+        container.state = ContainerState.STOPPING
+        container.check_at = None
+        for lease in reversed(container.leases):
+            self._lose(lease, event.running, now)
+        container.leases.clear()
+        self._cores.recount(container)
+        if died_at_start:
+            self.start_failed(function, event.start_error, now)
+        if function.removed:
+            if not function.containers:
+                self._functions.pop(function.function_id, None)
+        else:
+            self._scaling.scale(function, now)
+        self._leasing.feed(now)
+
+    def start_failed(self, function: Function, start_error: bool, now: float) -> None:
+        """Counts a container that was never ready; too many, or a certain error, fail the inputs that wait for it."""
+        function.start_failures += 1
+        delay = policy.START_BACKOFF * 2 ** min(function.start_failures - 1, 10)
+        function.no_start_before = now + min(delay, policy.MAX_START_BACKOFF)
+        self._timetable.add(function.no_start_before, function)
+        if start_error or function.start_failures >= policy.MAX_START_FAILURES:
+            for call in function.line:
+                self._outcomes.fail_pending(call, FailureKind.INIT)
+                self._outcomes.finish_if_done(call)
+
+    # --- losses ------------------------------------------------------------------------------------------------------
+
+    def _lose(self, lease: Lease, running: tuple[int, int] | None, now: float) -> None:
+        """Takes back what a lost container had: the input it ran is charged, the others were only waiting."""
+        call, index = lease.call, lease.reported
+        outstanding = lease.outstanding
+        call.function.running -= outstanding
+        if not lease.current:
+            return
+        del call.leases[lease.lease_id]
+        call.leased -= outstanding
+        charged = None
+        if running is not None and running[0] == lease.lease_id and index <= running[1] < lease.stop:
+            charged = running[1]
+        elif lease.interrupted is not None:
+            charged = index
+        if charged is None:
+            self._leasing.queue(call, lease.rest(), front=True)
+            return
+        if charged + 1 < lease.stop:
+            self._leasing.queue(call, lease.rest(charged + 1), front=True)
+        if index < charged:
+            before = InputRange(index, charged, lease.chunk, lease.attempt, lease.losses)
+            self._leasing.queue(call, before, front=True)
+        self._charge(lease, charged, now)
+        self._outcomes.finish_if_done(call)
+
+    def _charge(self, lease: Lease, index: int, now: float) -> None:
+        """Decides what becomes of the input that a lost container was running."""
+        call, container_id = lease.call, lease.container.container_id
+        again = InputRange(index, index + 1, lease.chunk, lease.attempt, lease.losses)
+        if lease.timed_out:
+            if not self._outcomes.retry(lease, index, now):
+                self._outcomes.fail(call, again, FailureKind.TIMEOUT, container_id)
+        elif again.losses >= policy.MAX_LOSSES:
+            self._outcomes.fail(call, again, FailureKind.LOST, container_id)
+        else:
+            again.losses += 1
+            self._leasing.queue(call, again, front=True)
