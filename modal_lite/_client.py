@@ -133,7 +133,7 @@ class _Client:
 
     async def first_outputs(self, call_ids: list[str]) -> list[Output]:
         """The outputs of input 0 of all the calls, in order; or the first failure to arrive, alone."""
-        return await on_loop(self._first_outputs(call_ids))
+        return await on_loop(self._first_outputs, call_ids)
 
     async def describe_call(self, call_id: str) -> CallDescription:
         """What the control plane knows of the call."""
@@ -158,7 +158,7 @@ class _Client:
         self._connection = _OfAnotherProcess()
 
     def _request(self, request: AnyRequest, payload: Payload = EMPTY) -> Awaitable[T]:
-        return cast("Errand[T]", on_loop(self._ask(request, payload)))
+        return cast("Errand[T]", on_loop(self._ask, request, payload))
 
     async def _ask(self, request: AnyRequest, payload: Payload) -> object:
         if self._connection is None:

@@ -48,10 +48,14 @@ class Drive:
         if not isinstance(errand, Errand):
             raise RuntimeError(f"a blocking call cannot wait for {errand!r}; use the .aio form")
         if errand.on_library_loop:
-            return wait_blocking(errand.coroutine)
+            return wait_blocking(errand.make)
+        if asyncio._get_running_loop() is not None:  # a notebook's cell, say
+            raise InvalidError(
+                "A blocking call cannot use async iterables inside a running event loop. Use the .aio form here."
+            )
         if self._runner is None:
             self._runner = asyncio.Runner()
-        return self._runner.run(errand.coroutine)
+        return self._runner.run(errand.make())
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:

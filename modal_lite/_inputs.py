@@ -85,7 +85,7 @@ class InputSource:
             self._start()
         chunks = _Chunks(self._pulled, self._kwargs, self._name)
         if self._async is not None:
-            self.exhausted = await of_user(self._pull_async(self._async, limit, chunks))
+            self.exhausted = await of_user(self._pull_async, self._async, limit, chunks)
         elif self._plain:
             self._pull_plain(limit, chunks)
         else:
@@ -106,7 +106,7 @@ class InputSource:
         for iterator in iterators:
             aclose = getattr(iterator, "aclose", None)
             if aclose is not None:
-                await of_user(_closed(aclose))
+                await of_user(_closed, aclose)
 
     def _start(self) -> None:
         if any(isinstance(given, AsyncIterable) and not isinstance(given, Iterable) for given in self._given):

@@ -42,7 +42,11 @@ class _Synchronizer(Synchronizer):
 
     def library_loop(self) -> asyncio.AbstractEventLoop:
         """The loop that everything with a socket lives on, in a thread of its own; started on first use."""
-        loop: asyncio.AbstractEventLoop = self._get_loop(start=True)
+        loop: asyncio.AbstractEventLoop | None = self._loop
+        if loop is None or not loop.is_running():
+            # Not in every call: it asks the thread whether it is alive, and Ctrl-C in the midst of that makes CPython
+            # take it for dead.
+            loop = self._get_loop(start=True)
         return loop
 
     def implementation_of(self, wrapper: Any) -> Any:

@@ -1,12 +1,13 @@
 """Crossing between event loops and threads.
 
-An implementation runs in its caller's thread. It awaits `on_loop(coroutine)` for what belongs on the library's loop,
-and `of_user(coroutine)` for an async iterable of the user's. Under asyncio the first crosses to the library's loop and
+An implementation runs in its caller's thread. It awaits `on_loop(function, …)` for what belongs on the library's
+loop, and `of_user(function, …)` for an async iterable of the user's. Under asyncio the first crosses to the library's loop and
 the second is just awaited. Under a blocking drive (`modal_lite/_drive.py`) both are handed to the drive as errands,
 which it waits for in the caller's thread.
 """
 
 import asyncio
+import functools
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
@@ -64,12 +65,15 @@ class Stepping:
 
 
 class Errand(Generic[T]):
-    """A coroutine to be run elsewhere; await it once."""
+    """A coroutine function to be called elsewhere; await it once.
 
-    __slots__ = ("coroutine", "on_library_loop")
+    The coroutine is made where it runs: one that Ctrl-C kept from getting there would complain of never being awaited.
+    """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], on_library_loop: bool) -> None:
-        self.coroutine = coroutine
+    __slots__ = ("make", "on_library_loop")
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]], on_library_loop: bool) -> None:
+        self.make = make
         self.on_library_loop = on_library_loop
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -79,86 +83,97 @@ class Errand(Generic[T]):
             result: T = yield self
             return result
         if self.on_library_loop:
-            return (yield from wait_async(self.coroutine).__await__())
-        return (yield from self.coroutine.__await__())
+            return (yield from wait_async(self.make).__await__())
+        return (yield from self.make().__await__())
 
 
-def on_loop(coroutine: Coroutine[Any, Any, T]) -> Errand[T]:
-    """Awaits the coroutine on the library's loop."""
-    return Errand(coroutine, on_library_loop=True)
+def on_loop(function: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> Errand[T]:
+    """Calls the coroutine function on the library's loop."""
+    return Errand(functools.partial(function, *arguments), on_library_loop=True)
 
 
-def of_user(coroutine: Coroutine[Any, Any, T]) -> Errand[T]:
-    """Awaits the user's coroutine in the caller's loop, or in a private one if the caller blocks."""
-    return Errand(coroutine, on_library_loop=False)
+def of_user(function: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> Errand[T]:
+    """Calls the user's coroutine function in the caller's loop, or in a private one if the caller blocks."""
+    return Errand(functools.partial(function, *arguments), on_library_loop=False)
 
 
 class _Task(Generic[T]):
-    """A coroutine on its way to the library's loop, as a task there."""
+    """A coroutine on its way to the library's loop, as a task there; `on_end` is called even if it never starts."""
 
-    __slots__ = ("_coroutine", "_on_end", "task")
+    __slots__ = ("_make", "_on_end", "ended", "task")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], on_end: Callable[["asyncio.Task[T]"], None]) -> None:
-        self._coroutine = coroutine
+    def __init__(
+        self, make: Callable[[], Coroutine[Any, Any, T]], on_end: Callable[["asyncio.Task[T] | None"], None]
+    ) -> None:
+        self._make = make
         self._on_end = on_end
+        self.ended = False
         self.task: asyncio.Task[T] | None = None
 
     def start(self) -> None:
-        self.task = asyncio.get_running_loop().create_task(self._coroutine)
-        self.task.add_done_callback(self._on_end)
+        if not self.ended:
+            self.task = asyncio.get_running_loop().create_task(self._make())
+            self.task.add_done_callback(self._end)
 
     def cancel(self) -> None:
-        assert self.task is not None
-        self.task.cancel()
+        if self.task is not None:
+            self.task.cancel()
+        elif not self.ended:
+            self._end(None)
+
+    def _end(self, task: "asyncio.Task[T] | None") -> None:
+        self.ended = True
+        self._on_end(task)
 
 
-def wait_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
+def wait_blocking(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Runs the coroutine on the library's loop and waits for it here. An interruption (Ctrl-C) cancels it first."""
     loop = library_loop()
     if asyncio._get_running_loop() is loop:
-        coroutine.close()
         raise RuntimeError("a blocking call on the library's own event loop would wait for itself")
     ended = threading.Lock()
     ended.acquire()
-    errand = _Task(coroutine, lambda _: ended.release())
-    loop.call_soon_threadsafe(errand.start)
+    errand = _Task(make, lambda _: ended.release())
     try:
+        loop.call_soon_threadsafe(errand.start)
         ended.acquire()
     except BaseException:
         loop.call_soon_threadsafe(errand.cancel)
-        ended.acquire()
+        if not errand.ended:  # else the interruption may have come when the lock was ours already
+            ended.acquire()
         _retrieve(errand.task)
         raise
     assert errand.task is not None
     return errand.task.result()
 
 
-async def wait_async(coroutine: Coroutine[Any, Any, T]) -> T:
+async def wait_async(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Runs the coroutine on the library's loop and awaits it here. Cancelling this cancels it there."""
     here, loop = asyncio.get_running_loop(), library_loop()
     if here is loop:
-        return await coroutine
-    finished: asyncio.Future[asyncio.Task[T]] = here.create_future()
+        return await make()
+    finished: asyncio.Future[asyncio.Task[T] | None] = here.create_future()
 
-    def arrived(task: asyncio.Task[T]) -> None:
+    def arrived(task: asyncio.Task[T] | None) -> None:
         if not finished.done():
             finished.set_result(task)
         else:
             _retrieve(task)
 
-    def ended(task: asyncio.Task[T]) -> None:
+    def ended(task: asyncio.Task[T] | None) -> None:
         try:
             here.call_soon_threadsafe(arrived, task)
         except RuntimeError:  # the caller's loop is closed: nobody is left to be told
             _retrieve(task)
 
-    errand = _Task(coroutine, ended)
-    loop.call_soon_threadsafe(errand.start)
+    errand = _Task(make, ended)
     try:
+        loop.call_soon_threadsafe(errand.start)
         task = await finished
     except BaseException:
         loop.call_soon_threadsafe(errand.cancel)
         raise
+    assert task is not None
     return task.result()
 
 

@@ -1,7 +1,7 @@
 """Who uses the cores, and who waits for them."""
 
 from modal_lite._scheduler import policy
-from modal_lite._scheduler.records import Container, Function
+from modal_lite._scheduler.records import Container, ContainerState, Function
 
 
 class Cores:
@@ -19,7 +19,7 @@ class Cores:
 
     def recount(self, container: Container) -> None:
         """Brings the count of active containers up to date with what has become of this one."""
-        active = container.alive and container.busy
+        active = container.state is ContainerState.STARTING or (bool(container.leases) and not container.waiting)
         if active != container.active:
             container.active = active
             change = 1 if active else -1
@@ -28,7 +28,7 @@ class Cores:
 
     def may_activate(self, function: Function) -> bool:
         """True if one more container of the function may start, or begin to run inputs, now."""
-        return policy.may_activate(function, self.total_active, self.slots, max(1, len(self.hungry)))
+        return policy.may_activate(function, self.total_active, self.slots, len(self.hungry))
 
     def may_lease(self, function: Function, container: Container) -> bool:
         """Idle containers need leave to become active; busy ones get more only while nobody is kept from its share."""

@@ -41,7 +41,8 @@ def _validate_container(container: Container) -> None:
     assert container.function.containers.get(container.container_id) is container, container
     assert container.state is not ContainerState.STARTING or not container.leases, container
     assert len(container.leases) <= 2, container
-    assert container.active == container.busy, container
+    busy = container.state is ContainerState.STARTING or (bool(container.leases) and not container.waiting)
+    assert container.active == busy, container
     due = policy.next_check(container)
     assert due is None or (container.check_at is not None and container.check_at <= due), f"{container} is forgotten"
     for lease in container.leases:

@@ -99,7 +99,8 @@ class Leasing:
             call.pending.popleft()
         else:
             waiting.start = stop
-        function.lease_size = max(function.lease_size, size)
+        if size > function.lease_size:
+            function.lease_size = size
         call.waiting -= size
         call.leased += size
         function.backlog -= size

@@ -114,10 +114,8 @@ def warm_containers(function: Function) -> int:
 
 
 def next_check(container: Container) -> float | None:
-    """When the container, as it is now, may need something; None if it is gone or has all the time in the world."""
+    """When the container, as it is now, may need something; None if it has all the time in the world."""
     settings = container.function.settings
-    if not container.alive:
-        return None
     if container.state is ContainerState.STARTING:
         return container.since + settings.startup_timeout
     if container.state is ContainerState.STOPPING:
@@ -135,4 +133,4 @@ def next_check(container: Container) -> float | None:
 
 
 def _busy(function: Function) -> int:
-    return sum(1 for c in function.containers.values() if c.leases and c.state is ContainerState.READY)
+    return len([c for c in function.containers.values() if c.leases and c.state is ContainerState.READY])

@@ -139,7 +139,7 @@ class Container:
     """Its input waits for a call of its own, so it uses no core."""
     used: bool = False
     active: bool = False
-    """It is counted against the cores, because it is alive and busy."""
+    """It counts against the cores: starting, or running an input that does not wait."""
     looked: float = 0.0
     """When inputs were last found to wait in it while there was nowhere else for them to go."""
     check_at: float | None = None
@@ -157,19 +157,9 @@ class Container:
         return self.state is ContainerState.READY and not self.leases
 
     @property
-    def busy(self) -> bool:
-        """Starting, or running an input that does not itself wait for a call."""
-        return self.state is ContainerState.STARTING or (bool(self.leases) and not self.waiting)
-
-    @property
     def crowded(self) -> bool:
         """Inputs in it wait behind the one that runs."""
         return len(self.leases) > 1 or (bool(self.leases) and self.leases[0].outstanding > 1)
-
-    @property
-    def alive(self) -> bool:
-        """Not gone."""
-        return self.container_id in self.function.containers
 
     def __repr__(self) -> str:
         leases = [f"#{lease.lease_id} {lease.call.call_id}[{lease.reported}:{lease.stop}]" for lease in self.leases]

@@ -63,8 +63,9 @@ class Timetable:
 
     def take_due(self, now: float) -> Entry | None:
         """Takes out the next entry that is due; None if none is."""
-        while self._entries and self._entries[0][0] <= now:
-            due, _, what = heapq.heappop(self._entries)
+        entries = self._entries
+        while entries and entries[0][0] <= now:
+            due, _, what = heapq.heappop(entries)
             if not _is_valid(what, due):
                 continue
             if isinstance(what, Container):

@@ -150,7 +150,7 @@ class ControlPlane:
                 if link.definition.function_id in removed:
                     self._placer.kill(link.container_id)
         for call_id in [c.call_id for c in self.calls.values() if c.function_id in removed]:
-            del self.calls[call_id]
+            self.forget(call_id)
         for function_id in function_ids:
             self.functions.pop(function_id, None)
             self._start_failures.pop(function_id, None)

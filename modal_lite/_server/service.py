@@ -240,7 +240,10 @@ class Service:
         plane = self._running()
 
         def describe(function_id: str) -> tuple[str, str]:
-            definition = plane.functions[function_id]
+            definition = plane.functions.get(function_id)
+            if definition is None:
+                # Its app was removed while the call that made this one is still known.
+                return function_id, ""
             return definition.tag, definition.module_name
 
         return CallGraphReply(call_graph(plane.scheduler, request.call_id, describe))

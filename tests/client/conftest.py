@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.client.functions import app
 
 import modal_lite
+from tests.client.functions import app
 
 
 @pytest.fixture(scope="module")

@@ -162,7 +162,9 @@ def pid(_: Any = None) -> int:
     return os.getpid()
 
 
-@app.function(env={"FROM_ENV": "env", "BOTH": "env"}, secrets=[modal_lite.Secret.from_dict({"BOTH": "secret", "ONE": "1"})])
+@app.function(
+    env={"FROM_ENV": "env", "BOTH": "env"}, secrets=[modal_lite.Secret.from_dict({"BOTH": "secret", "ONE": "1"})]
+)
 def variables() -> dict[str, str]:
     return dict(os.environ)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.client.conftest import wait_until
-from tests.client.functions import app, from_the_other, hang, other, pid, run_an_app, same, to_the_other
 
 import modal_lite
 from modal_lite.exception import DeprecationError, ExecutionError, InvalidError, NotFoundError, RemoteError
+from tests.client.conftest import wait_until
+from tests.client.functions import app, from_the_other, hang, other, pid, run_an_app, same, to_the_other
 
 bigger = modal_lite.App("bigger")
 bigger.include(app)
@@ -99,9 +99,13 @@ def test_including_a_name_twice() -> None:
 
 @pytest.mark.parametrize("error", [KeyError, SystemExit, KeyboardInterrupt, GeneratorExit])
 def test_an_exception_in_the_block_stops_the_app_and_propagates(error: type[BaseException]) -> None:
-    with pytest.raises(error, match="in the block"), app.run():
-        same.remote(1)
-        raise error("in the block")
+    def block() -> None:
+        with app.run():
+            same.remote(1)
+            raise error("in the block")
+
+    with pytest.raises(error, match="in the block"):
+        block()
     assert app.app_id is None
     with app.run():
         assert same.remote(2) == 2
@@ -156,9 +160,7 @@ def test_a_module_that_runs_its_app_when_imported(tmp_path: Path) -> None:
             """
         )
     )
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=40, env=_environment()
-    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=40, env=_environment())
     assert done.returncode == 1
     assert "app.run() was reached while a container imported this module. Put it behind" in done.stderr
     assert "modal_lite/_" not in done.stderr, "library frames are shown"

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.client.functions import count_to, same
 
 from modal_lite.exception import InvalidError
+from tests.client.functions import count_to, same
 
 NEVER = "were never consumed, so it was never executed"
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+import modal_lite
 from tests.client.conftest import settled
 from tests.client.functions import gate, hang, hang_generator, same
 
-import modal_lite
-
 ITERATIONS = [*range(12), 15, 20, 30, 60]
-"""After how many turns of the loop the task is cancelled: from before its first step until it waits for the container."""
+"""Turns of the loop until the task is cancelled: from before its first step until it waits for the container."""
 
 
 async def _remote() -> Any:

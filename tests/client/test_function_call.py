@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+import modal_lite
+from modal_lite.call_graph import InputStatus
+from modal_lite.exception import (
+    InputCancelledError,
+    InvalidError,
+    NotFoundError,
+    RemoteError,
+    SerializationError,
+)
 from tests.client.conftest import settled, wait_until
 from tests.client.functions import (
     CannotPickle,
-    app,
     count_to,
     fail_if_multiple_of,
     gate,
@@ -19,17 +28,6 @@ from tests.client.functions import (
     memory,
     retried,
     same,
-)
-
-import modal_lite
-from modal_lite.call_graph import InputStatus
-from modal_lite.exception import (
-    ExecutionError,
-    InputCancelledError,
-    InvalidError,
-    NotFoundError,
-    RemoteError,
-    SerializationError,
 )
 
 
@@ -100,10 +98,9 @@ def test_spawn_map_with_an_input_that_does_not_pickle(run: Any, tmp_path: Path) 
 
 def test_iter_stops_at_the_failure(run: Any) -> None:
     call = fail_if_multiple_of.spawn_map(range(1, 20))
-    results = []
+    results: list[int] = []
     with pytest.raises(ValueError, match="bad 7"):
-        for x in call.iter():
-            results.append(x)
+        results.extend(call.iter())
     assert results == [1, 2, 3, 4, 5, 6]
     assert call.get(index=18) == 19
     for _ in range(2):

@@ -1,19 +1,21 @@
 """The caller's iterators: slow, endless, failing, asynchronous, of things that do not pickle, of large ones."""
 
 import itertools
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import psutil
 import pytest
-from tests.client.conftest import settled
-from tests.client.functions import CannotPickle, add, async_same, blob, same
 
 from modal_lite._drive import Drive
 from modal_lite._inputs import MAX_SLICE, InputSource
-from modal_lite.exception import SerializationError
+from modal_lite.exception import InvalidError, SerializationError
+from tests.client.conftest import settled
+from tests.client.functions import CannotPickle, add, async_same, blob, same
 
 
 def test_the_first_result_comes_before_a_slow_iterator_goes_on(run: Any) -> None:
@@ -63,10 +65,9 @@ def test_an_item_that_does_not_pickle_fails_alone(run: Any, ordered: bool) -> No
 
 
 def test_an_item_that_does_not_pickle_is_raised_after_the_results_before_it(run: Any) -> None:
-    results = []
+    results: list[int] = []
     with pytest.raises(SerializationError):
-        for x in same.map([CannotPickle() if i == 300 else i for i in range(1000)]):
-            results.append(x)
+        results.extend(same.map([CannotPickle() if i == 300 else i for i in range(1000)]))
     assert results == list(range(300))
     settled(same)
 
@@ -106,7 +107,9 @@ def test_sync_and_async_iterables_together(run: Any) -> None:
 
 async def test_a_map_as_the_input_of_another(run: Any) -> None:
     assert [x async for x in same.map.aio(async_same.map.aio(range(300)))] == list(range(300))
-    assert [x async for x in add.map.aio(async_same.map.aio(range(30)), same.map.aio(range(30)))] == list(range(0, 60, 2))
+    assert [x async for x in add.map.aio(async_same.map.aio(range(30)), same.map.aio(range(30)))] == list(
+        range(0, 60, 2)
+    )
 
 
 class EndsEarly:
@@ -196,7 +199,8 @@ def test_the_window_is_bounded_whatever_the_consumer_does(run: Any) -> None:
 
     def inputs() -> Iterator[int]:
         nonlocal pulled
-        for pulled in itertools.count(1):
+        while True:
+            pulled += 1
             yield pulled
 
     most = 0
@@ -250,3 +254,18 @@ def test_memory_is_bounded_for_large_inputs_and_results(run: Any) -> None:
         if i == 100:
             break
     assert most < 400 << 20
+
+
+async def test_async_iterables_of_blocking_calls_in_a_notebook_are_refused(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def inputs() -> AsyncIterator[int]:
+        yield 1
+
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    cell: dict[str, Any] = {"__name__": "IPython.core.interactiveshell"}
+    exec("def run_cell(function, inputs): return list(function.map(inputs))", cell)
+    assert cell["run_cell"](same, [1, 2]) == [1, 2]
+    with pytest.raises(InvalidError, match=r"Use the \.aio form here"):
+        cell["run_cell"](same, inputs())
+    assert same.remote(1) == 1

@@ -9,6 +9,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from modal_lite.exception import ExecutionError, InvalidError, SerializationError, UserCodeException
 from tests.client.conftest import settled, wait_until
 from tests.client.functions import (
     add,
@@ -23,8 +25,6 @@ from tests.client.functions import (
     sum_of_map,
     yield_then_fail,
 )
-
-from modal_lite.exception import ExecutionError, InvalidError, SerializationError, UserCodeException
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -93,10 +93,9 @@ def test_leaving_early_cancels_what_is_in_flight(run: Any, tmp_path: Path, leave
 
 
 def test_an_exception_in_the_middle(run: Any) -> None:
-    results = []
+    results: list[int] = []
     with pytest.raises(ValueError, match="bad 700"):
-        for x in fail_if_multiple_of.map(itertools.count(1), kwargs={"n": 700}):
-            results.append(x)
+        results.extend(fail_if_multiple_of.map(itertools.count(1), kwargs={"n": 700}))
     assert results == list(range(1, 700))
     settled(fail_if_multiple_of)
 
@@ -126,10 +125,9 @@ def test_results_that_do_not_pickle_or_unpickle_among_good_ones(run: Any, ordere
 
 
 def test_a_result_that_does_not_unpickle_is_raised_in_its_turn(run: Any) -> None:
-    results = []
+    results: list[int] = []
     with pytest.raises(SerializationError):
-        for x in odd_results.map(range(300)):
-            results.append(x)
+        results.extend(odd_results.map(range(300)))
     assert results == list(range(50))
     with pytest.raises(ExecutionError, match="made not to be unpickled here"):
         list(odd_results.map([51]))
@@ -201,3 +199,34 @@ def test_large_results_of_one_chunk_do_not_share_memory(run: Any, size: int) -> 
     first, second = memory.map([size, size])
     first.view[:] = b"x" * size
     assert not any(second.view[:100])
+
+
+async def test_an_async_loop_that_is_left_early_cancels_what_is_in_flight(run: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "hang")
+    async for x in hang_unless_zero.map.aio([0, 1, 2, 3], kwargs={"path": path}):
+        assert x == 0
+        await asyncio.to_thread(wait_until, Path(path + ".started").exists)
+        break
+    await asyncio.to_thread(wait_until, Path(path + ".ended").exists, "the interruption")
+    await asyncio.to_thread(settled, hang_unless_zero)
+
+
+@pytest.mark.parametrize("method", ["map", "remote_gen", "remote"])
+async def test_tracebacks_of_the_aio_forms_show_the_users_frames_only(run: Any, method: str) -> None:
+    async def caller() -> None:
+        match method:
+            case "map":
+                async for _ in fail_if_multiple_of.map.aio([7]):
+                    pass
+            case "remote_gen":
+                async for _ in yield_then_fail.remote_gen.aio(3):
+                    pass
+            case "remote":
+                await fail_if_multiple_of.remote.aio(7)
+
+    with pytest.raises((ValueError, LookupError)) as caught:
+        await caller()
+    names = [entry.name for entry in caught.traceback]
+    remote = "yield_then_fail" if method == "remote_gen" else "fail_if_multiple_of"
+    assert names[-2:] == ["caller", remote]
+    assert not [entry for entry in caught.traceback if "/modal_lite/" in str(entry.path)]

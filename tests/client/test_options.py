@@ -5,11 +5,11 @@ import warnings
 from typing import Any
 
 import pytest
-from tests.client.functions import app, pid, same, variables
 
 import modal_lite
 from modal_lite import _options
 from modal_lite.exception import InvalidError
+from tests.client.functions import app, pid, same, variables
 
 scratch = modal_lite.App("scratch")
 
@@ -118,7 +118,9 @@ def test_variables_of_env_and_secrets(run: Any) -> None:
 
 def test_a_variant_replaces_the_variables(run: Any) -> None:
     secret = modal_lite.Secret.from_dict
-    variant = variables.with_options(env={"FROM_ENV": "new"}, secrets=[secret({"A": "1", "B": "1"}), secret({"A": "2"})])
+    variant = variables.with_options(
+        env={"FROM_ENV": "new"}, secrets=[secret({"A": "1", "B": "1"}), secret({"A": "2"})]
+    )
     there = variant.remote()
     assert (there["FROM_ENV"], there["A"], there["B"]) == ("new", "2", "1")
     assert "BOTH" not in there and "ONE" not in there

@@ -1,7 +1,9 @@
 """One async implementation, two forms: names, signatures, translation, threads, loops, interruptions."""
 
 import asyncio
+import contextlib
 import inspect
+import itertools
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.client.conftest import settled, wait_until
-from tests.client.functions import add, app, count_to, gate, hang, same
 
 import modal_lite
 from modal_lite._app import _App
@@ -18,6 +18,8 @@ from modal_lite._function_call import _FunctionCall
 from modal_lite._functions import _Function
 from modal_lite._synchronizer import synchronizer
 from modal_lite.exception import InvalidError
+from tests.client.conftest import settled, wait_until
+from tests.client.functions import add, app, count_to, gate, hang, same
 
 PAIRS = [(modal_lite.Function, _Function), (modal_lite.FunctionCall, _FunctionCall), (modal_lite.App, _App)]
 NO_TWIN = {
@@ -174,17 +176,23 @@ def test_input_iterators_and_reduce_run_in_the_callers_thread(run: Any) -> None:
     assert seen == {threading.get_ident()}
 
 
-def interrupt_once_there(path: str) -> threading.Thread:
-    """Presses Ctrl-C, so to say, once the file exists."""
-    main = threading.get_ident()
+@contextlib.contextmanager
+def ctrl_c_once_there(path: str) -> Iterator[None]:
+    """Presses Ctrl-C, so to say, once the file exists, unless the block has ended before."""
+    main, left = threading.get_ident(), threading.Event()
 
     def press() -> None:
-        wait_until(Path(path).exists, path)
-        signal.pthread_kill(main, signal.SIGINT)
+        wait_until(lambda: left.is_set() or Path(path).exists(), path)
+        if not left.is_set():
+            signal.pthread_kill(main, signal.SIGINT)
 
     thread = threading.Thread(target=press)
     thread.start()
-    return thread
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()
 
 
 INTERRUPTED = {
@@ -197,10 +205,8 @@ INTERRUPTED = {
 @pytest.mark.parametrize("how", sorted(INTERRUPTED))
 def test_ctrl_c_while_waiting_cancels_the_call(run: Any, tmp_path: Path, how: str) -> None:
     path = str(tmp_path / "hang")
-    interrupter = interrupt_once_there(path + ".started")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), ctrl_c_once_there(path + ".started"):
         INTERRUPTED[how](path)
-    interrupter.join()
     wait_until(Path(path + ".ended").exists, "the interruption of the function")
     settled(hang)
     assert same.remote(1) == 1
@@ -209,10 +215,8 @@ def test_ctrl_c_while_waiting_cancels_the_call(run: Any, tmp_path: Path, how: st
 def test_ctrl_c_while_waiting_for_a_result_leaves_the_call(run: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "gate")
     call = gate.spawn(path)
-    interrupter = interrupt_once_there(path + ".started")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), ctrl_c_once_there(path + ".started"):
         call.get()
-    interrupter.join()
     Path(path).touch()
     assert call.get(timeout=20) == path
 
@@ -247,7 +251,36 @@ def test_the_callers_loop_may_be_closed_while_a_call_is_under_way(run: Any, tmp_
 def test_bound_methods_look_like_what_they_are(run: Any) -> None:
     assert repr(same.remote) == "<bound method Function.remote of <Function same of tests.client.functions>>"
     assert same.remote.__self__ is same
-    with pytest.raises(TypeError, match=r"same is a modal_lite Function and cannot be called directly\. Use same\.remote"):
+    with pytest.raises(
+        TypeError, match=r"same is a modal_lite Function and cannot be called directly\. Use same\.remote"
+    ):
         same(1)
     with pytest.raises(TypeError, match=r"count_to\.remote_gen"):
         count_to(1)
+
+
+@pytest.mark.parametrize("kind", ["remote", "map", "get", "remote_gen"])
+def test_a_storm_of_ctrl_c_leaves_the_app_usable(run: Any, kind: str) -> None:
+    def calls() -> None:
+        while True:
+            match kind:
+                case "remote":
+                    same.remote(1)
+                case "map":
+                    for _ in same.map(itertools.count()):
+                        pass
+                case "get":
+                    same.spawn(1).get()
+                case "remote_gen":
+                    list(count_to.remote_gen(100))
+
+    main = threading.get_ident()
+    for i in range(15):
+        timer = threading.Timer(0.01 + i / 1000, signal.pthread_kill, (main, signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            calls()
+        timer.join()
+    assert list(same.map(range(10))) == list(range(10))
+    settled(same)
+    settled(count_to)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from tests.crash.conftest import Program
 
 BODIES = {
@@ -37,7 +38,9 @@ def test_kill_9_while_everything_is_busy(start: Callable[[str], Program]) -> Non
 
 
 def test_sigterm_to_the_script(start: Callable[[str], Program]) -> None:
-    program = start("if __name__ == '__main__':\n    with app.run():\n        wait.remote(sys.argv[1])\n").ready("started")
+    program = start("if __name__ == '__main__':\n    with app.run():\n        wait.remote(sys.argv[1])\n").ready(
+        "started"
+    )
     program.process.terminate()
     assert program.ended(3) == -signal.SIGTERM
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from tests.crash.conftest import Program
 
 WITHIN = 2.5
@@ -79,7 +80,9 @@ def test_ctrl_c_while_the_first_containers_start(start: Callable[[str], Program]
 
 
 def test_ctrl_c_twice(start: Callable[[str], Program]) -> None:
-    program = start("if __name__ == '__main__':\n    with app.run():\n        wait.remote(sys.argv[1])\n").ready("started")
+    program = start("if __name__ == '__main__':\n    with app.run():\n        wait.remote(sys.argv[1])\n").ready(
+        "started"
+    )
     program.interrupt()
     time.sleep(0.05)
     program.interrupt()

@@ -10,9 +10,9 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.server.functions import app
 
 from modal_lite._synchronizer import synchronizer
+from tests.server.functions import app
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from tests.server.conftest import held, wait_until
 from tests.server.functions import app, same
 
-CYCLES = 15
+CYCLES = 8
 
 
 def test_many_runs_of_an_app_leak_nothing() -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.server.conftest import held, wait_until
-from tests.server.functions import close_everything, note_and_wait, pid, same
 
 from modal_lite import _client
 from modal_lite.exception import ContainerLostError
+from tests.server.conftest import held, wait_until
+from tests.server.functions import close_everything, note_and_wait, pid, same
 
 
 def plane() -> Any:
@@ -22,7 +22,7 @@ def test_many_containers_leak_nothing(run: Any) -> None:
     single.remote(1)
     same.remote(1)
     before = held()
-    for _ in range(60):
+    for _ in range(30):
         container_id = next(iter(plane().links.values())).container_id
         plane()._placer.kill(container_id)
         wait_until(lambda id=container_id: id not in plane().links, "the end of the container")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from modal_lite.exception import ContainerLostError, InputCancelledError, RemoteError
 from tests.server.conftest import alive, lines, template, wait_until
 from tests.server.functions import (
     close_everything,
@@ -21,8 +23,6 @@ from tests.server.functions import (
     values_then_die,
     write_junk,
 )
-
-from modal_lite.exception import ContainerLostError, InputCancelledError, RemoteError
 
 
 def test_killed_while_idle(run: Any) -> None:
@@ -91,16 +91,13 @@ def test_killed_between_values_of_a_generator(run: Any, tmp_path: Path) -> None:
 def test_a_generator_that_dies_at_once_gives_a_part_of_its_values(run: Any, tmp_path: Path) -> None:
     path = tmp_path / "die"
     path.touch()
-    seen = []
+    seen: list[int] = []
     with pytest.raises(ContainerLostError):
-        for value in values_then_die.remote_gen(5, str(path)):
-            seen.append(value)
+        seen.extend(values_then_die.remote_gen(5, str(path)))
     assert seen == list(range(len(seen)))
 
 
-@pytest.mark.parametrize(
-    ("how", "words"), [("exit", "exited with status 3"), ("kill", "was killed by SIGKILL")]
-)
+@pytest.mark.parametrize(("how", "words"), [("exit", "exited with status 3"), ("kill", "was killed by SIGKILL")])
 def test_an_input_that_kills_every_container(run: Any, tmp_path: Path, how: str, words: str) -> None:
     path = tmp_path / "attempts"
     with pytest.raises(ContainerLostError) as caught:

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import psutil
+
 from tests.server.functions import print_much, same
 
 

@@ -105,7 +105,9 @@ def test_death_at_import_fails_the_waiting_inputs_with_the_last_words(run: Run, 
         """,
     )
     first, *rest = done.stdout.splitlines()
-    assert first.startswith("ContainerLostError Containers of f die before they are ready: the last one exited with status 9")
+    assert first.startswith(
+        "ContainerLostError Containers of f die before they are ready: the last one exited with status 9"
+    )
     assert any("last words" in line for line in rest)
     assert rest[-1] == "INIT_FAILURE"
     assert len((tmp_path / "marks").read_text()) == 3
