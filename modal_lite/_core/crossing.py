@@ -1,9 +1,9 @@
 """Crossing between event loops and threads.
 
 An implementation runs in its caller's thread. It awaits `on_loop(function, …)` for what belongs on the library's
-loop, and `of_user(function, …)` for an async iterable of the user's. Under asyncio the first crosses to the library's loop and
-the second is just awaited. Under a blocking drive (`modal_lite/_drive.py`) both are handed to the drive as errands,
-which it waits for in the caller's thread.
+loop, and `of_user(function, …)` for an async iterable of the user's. Under asyncio the first crosses to the library's
+loop and the second is just awaited. Under a blocking drive (`modal_lite/_drive.py`) both are handed to the drive as
+errands, which it waits for in the caller's thread.
 """
 
 import asyncio
