@@ -15,6 +15,7 @@ PLAIN = frozenset({int, float, bool, complex, str, bytes, type(None)})
 """Exact types whose values cannot change and hold nothing else: safe to pickle together and later."""
 HELD_BYTES = 32 << 10
 """Bytes of pickle from which on a value travels in a payload of its own."""
+_SIZED = frozenset({str, bytes})
 _FEW = 64
 """Members up to which a collection is looked through."""
 
@@ -57,12 +58,12 @@ def _copy_if_flat(value: Any) -> Any:
     """A copy of a small collection that holds nothing but plain values, else None."""
     if len(value) > _FEW:
         return None
-    if type(value) is dict:
-        flat = PLAIN.issuperset(map(type, value.values())) and PLAIN.issuperset(map(type, value))
-        return dict(value) if flat else None
-    if not PLAIN.issuperset(map(type, value)):
+    members = (*value, *value.values()) if type(value) is dict else value
+    if not PLAIN.issuperset(map(type, members)):
         return None
-    return value if type(value) is tuple else list(value)
+    if any(type(member) in _SIZED and len(member) > HELD_BYTES for member in members):
+        return None
+    return value if type(value) is tuple else value.copy()
 
 
 class Broken(NamedTuple):

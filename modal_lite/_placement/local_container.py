@@ -3,6 +3,7 @@
 import os
 import socket
 
+from modal_lite._transport.forks import close_in_forks
 from modal_lite._transport.progress import Progress
 
 DATA_BUFFER = 1 << 20
@@ -58,7 +59,7 @@ class LocalContainer:
 
     def _socket_pair(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        self._ours.append(ours)
+        self._ours.append(close_in_forks(ours))
         self._theirs.append(theirs)
         return ours
 

@@ -14,6 +14,7 @@ from typing import Any
 from modal_lite._core.messages import ContainerSpec, Exited, Fork, Forked, ForkFailed, FromTemplate, Kill
 from modal_lite._placement.local_container import LocalContainer
 from modal_lite._transport.channel import Channel
+from modal_lite._transport.forks import close_in_forks
 
 _FORKS_AHEAD = 8
 """Forks that the template is asked for before it has answered. Bounds the descriptors that are on their way."""
@@ -197,6 +198,8 @@ def _launch() -> tuple["subprocess.Popen[bytes]", socket.socket, socket.socket]:
     """Starts the interpreter in a session of its own, so that the terminal's Ctrl-C does not reach it."""
     frames, their_frames = socket.socketpair()
     descriptors, their_descriptors = socket.socketpair()
+    close_in_forks(frames)
+    close_in_forks(descriptors)
     with their_frames, their_descriptors:
         fds = (their_frames.fileno(), their_descriptors.fileno())
         # The same path in the same order finds the same modules as here; the package is added for callers that took

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from tests.crash.conftest import Program
@@ -35,6 +36,28 @@ def test_kill_9_while_everything_is_busy(start: Callable[[str], Program]) -> Non
     ).ready()
     program.process.kill()
     assert program.ended(3) == -signal.SIGKILL
+
+
+def test_kill_9_of_a_script_whose_forked_child_lives_on(start: Callable[[str], Program]) -> None:
+    program = start(
+        """
+        if __name__ == "__main__":
+            with app.run():
+                same.remote(1)
+                if os.fork() == 0:
+                    os.environ.clear()
+                    time.sleep(6)
+                    os._exit(0)
+                wait.remote(sys.argv[1])
+        """
+    ).ready("started")
+    # The tag is in the fork's environment as the system shows it, so the containers are told apart by their parent.
+    templates = [p for p in program.family() if p.ppid() == program.process.pid and p.children()]
+    family = [p for template in templates for p in (template, *template.children())]
+    assert len(family) >= 2
+    program.process.kill()
+    _, alive = psutil.wait_procs(family, timeout=3)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_sigterm_to_the_script(start: Callable[[str], Program]) -> None:
