@@ -14,7 +14,7 @@ def describe() -> dict[str, object]:
     """The machine, the Python, and the day, as far as the figures depend on them."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / (1 << 30)),

@@ -20,7 +20,7 @@ Row = dict[str, Any]
 def markdown(path: Path) -> str:
     """The whole report."""
     described, *rows = [json.loads(line) for line in path.read_text().splitlines()]
-    parts = [preamble(described["machine"], rows)]
+    parts = [preamble(described["machine"], rows), summary(rows)]
     for name, workload in WORKLOADS.items():
         of_workload = [row for row in rows if row["workload"] == name]
         if of_workload:
@@ -39,6 +39,22 @@ def preamble(described: Row, rows: list[Row]) -> str:
         "",
         *(f"* `{peer}` {version}" for peer, version in versions.items()),
     ]
+    return "\n".join(lines)
+
+
+def summary(rows: list[Row]) -> str:
+    """The medians of everything in one table: a line for each workload, a column for each peer."""
+    peers = list(dict.fromkeys(row["peer"] for row in rows))
+    values: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if "value" in row:
+            values.setdefault((row["workload"], row["peer"]), []).append(row["value"])
+    lines = [f"| median | better | {' | '.join(peers)} |", "|---|---|" + "---:|" * len(peers)]
+    for name, workload in WORKLOADS.items():
+        cells = [number(statistics.median(found)) if (found := values.get((name, peer))) else "" for peer in peers]
+        if any(cells):
+            better = "more" if workload.more_is_better else "less"
+            lines.append(f"| `{name}`, {workload.unit} | {better} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

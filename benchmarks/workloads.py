@@ -246,8 +246,8 @@ WORKLOADS = {
     "noop_map_aio": Workload("the same, `async for` over `.map.aio`", "inputs/s", True, 20_000, "amap", noop_map_aio),
     "map_1kib": Workload("map over 1 KiB of bytes, returned", "inputs/s", True, 5_000, "map", map_1kib),
     "map_1mib": Workload("map over 1 MiB of bytes, returned", "inputs/s", True, 200, "map", map_1mib),
-    "one_blocking_call": Workload("one call, waited for", "µs (median)", False, 2_000, "call", one_blocking_call),
-    "one_awaited_call": Workload("one call, awaited", "µs (median)", False, 2_000, "acall", one_awaited_call),
+    "one_blocking_call": Workload("one call, waited for; median", "µs", False, 2_000, "call", one_blocking_call),
+    "one_awaited_call": Workload("one call, awaited; median", "µs", False, 2_000, "acall", one_awaited_call),
     "awaited_1000": Workload("calls awaited together", "calls/s", True, 1_000, "acall", awaited_1000),
     "even_sleep": Workload("400 sleeps of 5 ms: worker time used", "%", True, 400, "map", even_sleep),
     "uneven_sleep": Workload(

@@ -80,6 +80,18 @@ def test_the_machine_and_the_versions_are_in_the_report(tmp_path: Path) -> None:
     assert "* `ppe` 1.0: how ppe is used" in text
 
 
+def test_the_summary_has_every_peer_and_workload(tmp_path: Path) -> None:
+    text = rendered(
+        tmp_path,
+        row("modal_lite", "noop_map", 0, 200_000),
+        row("ppe", "noop_map", 0, 4_000),
+        row("modal_lite", "cold_start", 0, 0.5),
+    )
+
+    assert "| median | better | modal_lite | ppe |\n|---|---|---:|---:|\n" in text
+    assert "| `noop_map`, inputs/s | more | 200,000 | 4,000 |\n| `cold_start`, s | less | 0.50 |  |" in text
+
+
 def test_percentiles_are_in_microseconds() -> None:
     measured = percentiles([i / 1e6 for i in range(100)])
 
