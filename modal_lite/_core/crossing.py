@@ -10,6 +10,8 @@ import asyncio
 import functools
 import sys
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -39,6 +41,50 @@ def call_soon(function: Callable[..., object], *args: object) -> None:
         library_loop().call_soon_threadsafe(function, *args)
     except RuntimeError:
         return
+
+
+class _Mailbox:
+    """Callbacks for a loop from other threads, which wake it once for as many as come meanwhile.
+
+    Waking a loop is a system call and a switch of threads; a thousand calls awaited together are not to cost as many.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._posted: deque[Callable[[], object]] = deque()
+        self._woken = False
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Has the loop call it. Raises RuntimeError if the loop is closed."""
+        self._posted.append(callback)
+        if self._woken:
+            return
+        loop = self._loop()
+        if loop is None:
+            raise RuntimeError("the loop is gone")
+        self._woken = True
+        try:
+            loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:
+            self._woken = False
+            raise
+
+    def _deliver(self) -> None:
+        # In this order: what is posted from here on either is seen below or wakes the loop anew.
+        self._woken = False
+        posted = self._posted
+        while posted:
+            posted.popleft()()
+
+
+_mailboxes: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox]" = weakref.WeakKeyDictionary()
+
+
+def _mailbox(loop: asyncio.AbstractEventLoop) -> _Mailbox:
+    found = _mailboxes.get(loop)
+    if found is None:
+        found = _mailboxes.setdefault(loop, _Mailbox(loop))
+    return found
 
 
 class _CurrentDrive(threading.local):
@@ -160,15 +206,17 @@ async def wait_async(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         else:
             _retrieve(task)
 
+    mailbox = _mailbox(here)
+
     def ended(task: asyncio.Task[T] | None) -> None:
         try:
-            here.call_soon_threadsafe(arrived, task)
+            mailbox.post(functools.partial(arrived, task))
         except RuntimeError:  # the caller's loop is closed: nobody is left to be told
             _retrieve(task)
 
     errand = _Task(make, ended)
     try:
-        loop.call_soon_threadsafe(errand.start)
+        _mailbox(loop).post(errand.start)
         task = await finished
     except BaseException:
         loop.call_soon_threadsafe(errand.cancel)

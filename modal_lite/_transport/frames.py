@@ -20,6 +20,8 @@ MAX_BODY = 1 << 40
 """Bytes of a body. Larger lengths are taken for a corrupted stream."""
 SMALL_BODY = 64 << 10
 """Up to this many bytes a body is copied out of the read buffer; a larger one is read in place."""
+JOINED = 4 << 10
+"""Up to this many bytes of body a frame is one buffer: copying them costs less than a longer list of buffers."""
 READ_SIZE = 256 << 10
 """Bytes asked of the socket at a time."""
 
@@ -33,7 +35,10 @@ class ProtocolError(Exception):
 def encode(message: msgspec.Struct, payload: Payload = EMPTY) -> list[Buffer]:
     """The frame as a list of buffers to be written in order."""
     header = _encoder.encode(message)
-    prefix = PREFIX.pack(len(header), payload.nbytes)
+    size = payload.nbytes
+    prefix = PREFIX.pack(len(header), size)
+    if size <= JOINED:
+        return [b"".join((prefix, header, *payload.parts))]
     return [prefix + header, *payload.parts]
 
 
