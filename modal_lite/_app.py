@@ -55,7 +55,7 @@ class _App:
         if name is not None and not isinstance(name, str):
             raise InvalidError(f"App(name={name!r}): must be a string.")
         parse_env(None, secrets)
-        warn_of_unhonoured({"image": image, "volumes": volumes})
+        warn_of_unhonoured(locals())
         self._name = name
         self._secrets = tuple(secrets)
         self._functions: dict[str, _Function[Any, Any, Any]] = {}
@@ -163,37 +163,9 @@ class _App:
                 lambda, a function inside a function, a method, a class); or an option is of the wrong type or out of
                 range.
         """
+        options = locals().copy()  # of everything above, by name, before anything else is bound
         _check_parentheses(_warn_parentheses_missing, "@app.function()")
-        warn_of_unhonoured(
-            {
-                "image": image,
-                "schedule": schedule,
-                "gpu": gpu,
-                "mounts": mounts,
-                "volumes": volumes,
-                "cpu": cpu,
-                "memory": memory,
-                "region": region,
-                "cloud": cloud,
-                "enable_memory_snapshot": enable_memory_snapshot,
-                "interactive": interactive,
-                "block_network": block_network,
-                "allow_concurrent_inputs": allow_concurrent_inputs,
-            }
-        )
-        options = {
-            "min_containers": min_containers,
-            "max_containers": max_containers,
-            "buffer_containers": buffer_containers,
-            "scaledown_window": scaledown_window,
-            "retries": retries,
-            "timeout": timeout,
-            "startup_timeout": startup_timeout,
-            "single_use_containers": single_use_containers,
-            "keep_warm": keep_warm,
-            "concurrency_limit": concurrency_limit,
-            "container_idle_timeout": container_idle_timeout,
-        }
+        warn_of_unhonoured(options)
         settings = apply_changes(FunctionSettings(timeout=None), parse_changes(options))
         variables = parse_env(env, (*self._secrets, *secrets))
 

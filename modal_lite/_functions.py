@@ -1,4 +1,7 @@
-"""Functions: what `@app.function()` makes of a Python function."""
+"""Functions: what `@app.function()` makes of a Python function.
+
+Long for its docstrings: every public method is here, and what they do is in `_inputs.py`, `_map.py` and `_results.py`.
+"""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
@@ -424,15 +427,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         Raises:
             InvalidError: A value is of the wrong type or out of range.
         """
-        warn_of_unhonoured({"cpu": cpu, "memory": memory, "gpu": gpu, "volumes": volumes})
-        options = {
-            "retries": retries,
-            "timeout": timeout,
-            "min_containers": min_containers,
-            "max_containers": max_containers,
-            "buffer_containers": buffer_containers,
-            "scaledown_window": scaledown_window,
-        }
+        options = locals().copy()  # of everything above, by name, before anything else is bound
+        warn_of_unhonoured(options)
         changes = parse_changes(options)
         variant: _Function[P, ReturnType, OriginalReturnType] = _Function(
             self._app, self._info, self._tag, apply_changes(self._settings, changes), self._env, self._base or self

@@ -19,6 +19,22 @@ _OLD_NAMES = {
     "concurrency_limit": "max_containers",
     "container_idle_timeout": "scaledown_window",
 }
+_UNHONOURED = (
+    "image",
+    "schedule",
+    "gpu",
+    "mounts",
+    "volumes",
+    "cpu",
+    "memory",
+    "region",
+    "cloud",
+    "enable_memory_snapshot",
+    "interactive",
+    "block_network",
+    "allow_concurrent_inputs",
+)
+"""Accepted for the sake of programs written for Modal; processes on this machine cannot honour them."""
 _said: set[str] = set()
 
 
@@ -83,8 +99,8 @@ def warn_of_unhonoured(options: Mapping[str, Any]) -> None:
     """Says, once in a process for each option, what has no effect on this machine."""
     if not is_local():
         return
-    for name, value in options.items():
-        if value and name not in _said:
+    for name in _UNHONOURED:
+        if options.get(name) and name not in _said:
             _said.add(name)
             warnings.warn(
                 f"The option {name}= has no effect: containers are local processes, and this backend cannot honour it.",
