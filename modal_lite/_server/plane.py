@@ -159,9 +159,24 @@ class ControlPlane:
 
     def _start_container(self, command: commands.StartContainer) -> None:
         definition = self.functions[command.function_id]
+        try:
+            placed = self._placer.start(self._spec(command.container_id, definition))
+        except OSError as error:
+            message = f"A container of {definition.tag} could not be started: {error}."
+            self._start_failures[command.function_id] = Output(0, 0, Failure(FailureKind.LOST, message))
+            # Not at once: the scheduler's other commands come first.
+            self._loop.call_soon(self.happened, events.ContainerGone(command.container_id))
+            return
+        link = ContainerLink(placed, definition, self._container_said, self._container_gone, self._container_wrote)
+        self.links[command.container_id] = link
+        self.sessions[command.container_id] = ClientSession(
+            placed, self._service, self._waiting_of(command.container_id)
+        )
+
+    def _spec(self, container_id: str, definition: FunctionDefinition) -> ContainerSpec:
         environment = self._environment()
-        spec = ContainerSpec(
-            command.container_id,
+        return ContainerSpec(
+            container_id,
             definition.app_id,
             definition.app_name,
             definition.function_id,
@@ -176,16 +191,10 @@ class ControlPlane:
             environment.cwd,
             {
                 **definition.env,
-                "MODAL_TASK_ID": command.container_id,
+                "MODAL_TASK_ID": container_id,
                 "MODAL_IS_REMOTE": "1",
                 "MODAL_ENVIRONMENT": os.environ.get("MODAL_ENVIRONMENT", "main"),
             },
-        )
-        placed = self._placer.start(spec)
-        link = ContainerLink(placed, definition, self._container_said, self._container_gone, self._container_wrote)
-        self.links[command.container_id] = link
-        self.sessions[command.container_id] = ClientSession(
-            placed, self._service, self._waiting_of(command.container_id)
         )
 
     def _waiting_of(self, container_id: str) -> Callable[[bool], None]:

@@ -170,3 +170,30 @@ def test_a_container_that_takes_too_long_to_start(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=40, env=environment)
     assert done.stdout.splitlines()[-1] == "True", done.stdout + done.stderr
     assert "of f die before they are ready" in done.stdout
+
+
+def test_no_descriptors_left_to_start_a_container(run: Run) -> None:
+    done = run(
+        "pass",
+        """
+        import resource
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert f.remote(1) == 1
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+        taken = []
+        try:
+            while True:
+                taken.append(os.dup(0))
+        except OSError:
+            pass
+        try:
+            f.with_options(timeout=5).remote(2)
+        except modal_lite.exception.ContainerLostError as error:
+            print(error)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in taken:
+            os.close(fd)
+        print(f.with_options(timeout=6).remote(3))
+        """,
+    )
+    assert done.stdout == "A container of f could not be started: [Errno 24] Too many open files.\n3\n", done
