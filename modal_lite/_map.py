@@ -6,7 +6,7 @@ Nothing here is per input but the caller's own iteration and pickling.
 """
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Protocol
 
 from modal_lite import output
 from modal_lite._client import _Client
@@ -160,20 +160,19 @@ class _Window:
         return self.size - (self.pulled - self.yielded)
 
 
-class _Outputs:
+class _Outputs(Protocol):
     """Decides when an output may be yielded."""
 
     def take(self, arrived: list[Output]) -> list[Output]:
         """Takes outputs in, gives those whose turn it is."""
-        raise NotImplementedError
 
 
-class _AsTheyCome(_Outputs):
+class _AsTheyCome:
     def take(self, arrived: list[Output]) -> list[Output]:
         return arrived
 
 
-class _Ordered(_Outputs):
+class _Ordered:
     def __init__(self) -> None:
         self._next = 0
         self._held: dict[int, Output] = {}

@@ -20,7 +20,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from synchronicity import Synchronizer
 from synchronicity.combined_types import FunctionWithAio, MethodWithAio
@@ -70,9 +70,10 @@ class _Synchronizer(Synchronizer):
     ) -> Any:
         if getattr(method, self._nowrap_attr, None):
             return method
-        wrapped = self._form(method, interface, self._on_implementation(method))
+        call = self._on_implementation(method)
+        wrapped = self._form(method, interface, call)
         if interface == Interface.BLOCKING and include_aio_interface and should_have_aio_interface(method):
-            return _Method(wrapped, self._form(method, _AIO, self._on_implementation(method)), self)
+            return _Method(wrapped, self._form(method, _AIO, call), self)
         return wrapped
 
     def _wrap_callable(
@@ -87,9 +88,10 @@ class _Synchronizer(Synchronizer):
     ) -> Any:
         if hasattr(f, self._original_attr):
             return f
-        wrapped = self._form(f, interface, f)
+        call = self._translated(f)
+        wrapped = self._form(f, interface, call)
         if interface == Interface.BLOCKING and should_have_aio_interface(f):
-            wrapped = _Function(wrapped, self._form(f, _AIO, f), self)
+            wrapped = _Function(wrapped, self._form(f, _AIO, call), self)
         self._update_wrapper(wrapped, f, name, interface, target_module=target_module)
         setattr(wrapped, self._original_attr, f)
         return wrapped
@@ -102,46 +104,46 @@ class _Synchronizer(Synchronizer):
 
     def _on_implementation(self, method: Any) -> Callable[..., Any]:
         """The method, to be called with the wrapper object as `self`."""
-        original = self._original_attr
+        original, call = self._original_attr, self._translated(method)
 
-        def call(wrapper: Any, *args: Any, **kwargs: Any) -> Any:
-            return method(wrapper.__dict__[original], *args, **kwargs)
+        def on_implementation(wrapper: Any, *args: Any, **kwargs: Any) -> Any:
+            return call(wrapper.__dict__[original], *args, **kwargs)
+
+        return on_implementation
+
+    def _translated(self, function: Any) -> Callable[..., Any]:
+        """The function, to be called with public objects as arguments."""
+        keep_arguments, _ = is_untranslated(function)
+        if keep_arguments:
+            return cast(Callable[..., Any], function)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(*self._translate_in(args), **self._translate_in(kwargs))
 
         return call
 
     def _form(self, method: Any, interface: Any, call: Callable[..., Any]) -> Any:
         """One of the forms of a method, made to look like it."""
         make = _aio_form if interface == _AIO else _blocking_form
-        keep_arguments, keep_result = is_untranslated(method)
-        form = make(
-            method,
-            call,
-            None if keep_arguments else self._translate_in,
-            (lambda value: value) if keep_result else self._translate_out,
-        )
+        _, keep_result = is_untranslated(method)
+        form = make(method, call, (lambda value: value) if keep_result else self._translate_out)
         self._update_wrapper(form, method, interface=interface)
         setattr(form, self._original_attr, method)
         return form
 
 
-Translation = Callable[[Any], Any]
-
-
-def _blocking_form(method: Any, call: Callable[..., Any], enter: Translation | None, leave: Translation) -> Any:
+def _blocking_form(method: Any, call: Callable[..., Any], leave: Callable[[Any], Any]) -> Any:
     refused = is_refused_in_loops(method)
+    is_coroutine_function = inspect.iscoroutinefunction(method)
 
     def blocking(*args: Any, **kwargs: Any) -> Any:
         try:
             if refused and inside_event_loop():
                 raise InvalidError(blocking_refusal(method.__name__))
-            if enter is not None:
-                args, kwargs = (*args[:1], *enter(args[1:])) if call is not method else enter(args), enter(kwargs)
             result = call(*args, **kwargs)
             if isinstance(result, Blocks):
                 return BlockingIterable(result)
-            if inspect.iscoroutine(result) and _is_coroutine_function(method):
-                result = run_blocking(result)
-            return leave(result)
+            return leave(run_blocking(result) if is_coroutine_function else result)
         except BaseException as error:
             hide_library_frames(error)
             raise
@@ -149,17 +151,12 @@ def _blocking_form(method: Any, call: Callable[..., Any], enter: Translation | N
     return blocking
 
 
-def _aio_form(method: Any, call: Callable[..., Any], enter: Translation | None, leave: Translation) -> Any:
-    def called(args: Any, kwargs: Any) -> Any:
-        if enter is not None:
-            args, kwargs = (*args[:1], *enter(args[1:])) if call is not method else enter(args), enter(kwargs)
-        return call(*args, **kwargs)
-
-    if _is_coroutine_function(method):
+def _aio_form(method: Any, call: Callable[..., Any], leave: Callable[[Any], Any]) -> Any:
+    if inspect.iscoroutinefunction(method):
 
         async def awaited(*args: Any, **kwargs: Any) -> Any:
             try:
-                return leave(await called(args, kwargs))
+                return leave(await call(*args, **kwargs))
             except BaseException as error:
                 hide_library_frames(error)
                 raise
@@ -168,17 +165,13 @@ def _aio_form(method: Any, call: Callable[..., Any], enter: Translation | None, 
 
     def direct(*args: Any, **kwargs: Any) -> Any:
         try:
-            result = called(args, kwargs)
+            result = call(*args, **kwargs)
             return elements(result) if isinstance(result, Blocks) else leave(result)
         except BaseException as error:
             hide_library_frames(error)
             raise
 
     return direct
-
-
-def _is_coroutine_function(method: Any) -> bool:
-    return inspect.iscoroutinefunction(method)
 
 
 class _Method(MethodWithAio):

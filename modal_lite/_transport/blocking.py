@@ -1,6 +1,5 @@
 """A channel for threads that block: the container's side of its data and control connections."""
 
-import os
 import socket
 import threading
 from collections import deque
@@ -9,9 +8,7 @@ from typing import Any
 import msgspec
 
 from modal_lite._core.payload import EMPTY, Payload
-from modal_lite._transport.frames import FrameDecoder, encode
-
-_IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 512)
+from modal_lite._transport.frames import FrameDecoder, drop_sent, encode, next_batch, views
 
 
 class ConnectionClosed(Exception):
@@ -59,16 +56,9 @@ class BlockingChannel:
                 if len(parts) == 1:
                     self._sock.sendall(parts[0])
                     return
-                unsent = deque(view for part in parts if (view := memoryview(part).cast("B")))
+                unsent = deque(views(parts))
                 while unsent:
-                    sent = self._sock.sendmsg([unsent[i] for i in range(min(len(unsent), _IOV_MAX))])
-                    while sent:
-                        head = unsent[0]
-                        if sent < len(head):
-                            unsent[0] = head[sent:]
-                            break
-                        sent -= len(head)
-                        unsent.popleft()
+                    drop_sent(unsent, self._sock.sendmsg(next_batch(unsent)))
             except OSError as error:
                 raise ConnectionClosed(str(error)) from None
 

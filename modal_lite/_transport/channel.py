@@ -1,7 +1,6 @@
 """A channel for event loops: frames over a non-blocking socket, written at once when the socket takes them."""
 
 import asyncio
-import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -9,10 +8,9 @@ from typing import Any
 
 import msgspec
 
-from modal_lite._core.payload import EMPTY, Buffer, Payload
-from modal_lite._transport.frames import FrameDecoder, ProtocolError, encode
+from modal_lite._core.payload import EMPTY, Payload
+from modal_lite._transport.frames import FrameDecoder, ProtocolError, drop_sent, encode, next_batch, views
 
-_IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 512)
 _READS_PER_WAKE = 8
 """How often one channel reads before the others get their turn."""
 
@@ -57,7 +55,7 @@ class Channel:
             return
         parts = encode(message, payload)
         if self._unsent:
-            self._unsent.extend(_views(parts))
+            self._unsent.extend(views(parts))
             return
         if len(parts) == 1:
             try:
@@ -71,7 +69,7 @@ class Channel:
                 return
             self._unsent.append(memoryview(parts[0])[sent:])
         else:
-            self._unsent.extend(_views(parts))
+            self._unsent.extend(views(parts))
             self._write()
         if self._unsent and not self._closed:
             self._loop.add_writer(self._sock, self._writable)
@@ -100,21 +98,14 @@ class Channel:
     def _write(self) -> None:
         unsent = self._unsent
         while unsent:
-            batch = list(unsent) if len(unsent) <= _IOV_MAX else [unsent[i] for i in range(_IOV_MAX)]
             try:
-                sent = self._sock.sendmsg(batch)
+                sent = self._sock.sendmsg(next_batch(unsent))
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 self._fail(error)
                 return
-            while sent:
-                head = unsent[0]
-                if sent < len(head):
-                    unsent[0] = head[sent:]
-                    break
-                sent -= len(head)
-                unsent.popleft()
+            drop_sent(unsent, sent)
 
     def _readable(self) -> None:
         for _ in range(_READS_PER_WAKE):
@@ -140,7 +131,3 @@ class Channel:
                 return
             if count < len(room):
                 return
-
-
-def _views(parts: list[Buffer]) -> list[memoryview]:
-    return [view for part in parts if (view := memoryview(part).cast("B"))]

@@ -5,7 +5,10 @@ the bytes of one payload, which nobody on the way looks into. Bodies are sent fr
 received into one buffer each, so a large payload is copied once by the kernel on either side and not at all here.
 """
 
+import itertools
+import os
 import struct
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +28,7 @@ JOINED = 4 << 10
 READ_SIZE = 256 << 10
 """Bytes asked of the socket at a time."""
 
+_IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 512)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -40,6 +44,27 @@ def encode(message: msgspec.Struct, payload: Payload = EMPTY) -> list[Buffer]:
     if size <= JOINED:
         return [b"".join((prefix, header, *payload.parts))]
     return [prefix + header, *payload.parts]
+
+
+def views(parts: list[Buffer]) -> list[memoryview]:
+    """The buffers as bytes that can be cut, without the empty ones."""
+    return [view for part in parts if (view := memoryview(part).cast("B"))]
+
+
+def next_batch(unsent: deque[memoryview]) -> list[memoryview]:
+    """As many of the buffers as one system call takes."""
+    return list(unsent) if len(unsent) <= _IOV_MAX else list(itertools.islice(unsent, _IOV_MAX))
+
+
+def drop_sent(unsent: deque[memoryview], sent: int) -> None:
+    """Removes the first `sent` bytes, which may end within a buffer."""
+    while sent:
+        head = unsent[0]
+        if sent < len(head):
+            unsent[0] = head[sent:]
+            return
+        sent -= len(head)
+        unsent.popleft()
 
 
 def check_lengths(message_length: int, body_length: int) -> None:

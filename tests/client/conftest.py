@@ -1,13 +1,13 @@
 """One running app for all the tests of a file, and what they wait with."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import modal_lite
 from tests.client.functions import app
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -15,15 +15,6 @@ def run() -> Iterator[Any]:
     """The app of `functions.py`, running."""
     with app.run() as running:
         yield running
-
-
-def wait_until(predicate: Callable[[], Any], what: str = "it", seconds: float = 15.0) -> Any:
-    """Polls until the predicate is true; returns its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := predicate()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.005)
-    return value
 
 
 def settled(function: "modal_lite.Function[..., Any, Any]") -> None:

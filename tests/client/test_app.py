@@ -13,8 +13,8 @@ import pytest
 
 import modal_lite
 from modal_lite.exception import DeprecationError, ExecutionError, InvalidError, NotFoundError, RemoteError
-from tests.client.conftest import wait_until
 from tests.client.functions import app, from_the_other, hang, other, pid, run_an_app, same, to_the_other
+from tests.waiting import wait_until
 
 bigger = modal_lite.App("bigger")
 bigger.include(app)

@@ -102,7 +102,8 @@ async def test_cancelled_waiting_leaves_the_call_readable(run: Any, tmp_path: Pa
 
 async def test_500_calls_cancelled_together(run: Any) -> None:
     tasks = [asyncio.ensure_future(hang.remote.aio()) for _ in range(500)]
-    await asyncio.sleep(0.1)
+    while (await hang.get_current_stats.aio()).backlog < 400:
+        await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
     results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import modal_lite
-from tests.client.conftest import wait_until
 from tests.client.functions import call_in_fork, from_the_other, other, same
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 

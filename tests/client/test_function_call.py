@@ -18,7 +18,7 @@ from modal_lite.exception import (
     RemoteError,
     SerializationError,
 )
-from tests.client.conftest import settled, wait_until
+from tests.client.conftest import settled
 from tests.client.functions import (
     CannotPickle,
     count_to,
@@ -29,6 +29,7 @@ from tests.client.functions import (
     retried,
     same,
 )
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("timeout", [0, 0.05, -1])

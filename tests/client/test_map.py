@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from modal_lite.exception import ExecutionError, InvalidError, SerializationError, UserCodeException
-from tests.client.conftest import settled, wait_until
+from tests.client.conftest import settled
 from tests.client.functions import (
     add,
     count_to,
@@ -25,6 +25,7 @@ from tests.client.functions import (
     sum_of_map,
     yield_then_fail,
 )
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -18,8 +18,9 @@ from modal_lite._function_call import _FunctionCall
 from modal_lite._functions import _Function
 from modal_lite._synchronizer import synchronizer
 from modal_lite.exception import InvalidError
-from tests.client.conftest import settled, wait_until
+from tests.client.conftest import settled
 from tests.client.functions import add, app, count_to, gate, hang, same
+from tests.waiting import wait_until
 
 PAIRS = [(modal_lite.Function, _Function), (modal_lite.FunctionCall, _FunctionCall), (modal_lite.App, _App)]
 NO_TWIN = {

@@ -3,8 +3,7 @@
 import asyncio
 import gc
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,6 @@ def run() -> Iterator[Any]:
     """The app of `functions.py`, running."""
     with app.run() as running:
         yield running
-
-
-def wait_until(predicate: Callable[[], Any], what: str = "it", seconds: float = 15.0) -> Any:
-    """Polls until the predicate is true; returns its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := predicate()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.005)
-    return value
 
 
 def lines(path: Any) -> list[str]:

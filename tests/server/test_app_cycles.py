@@ -1,7 +1,8 @@
 """Many runs of an app, one after the other, leave nothing behind."""
 
-from tests.server.conftest import held, wait_until
+from tests.server.conftest import held
 from tests.server.functions import app, same
+from tests.waiting import wait_until
 
 CYCLES = 8
 

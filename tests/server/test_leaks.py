@@ -7,8 +7,9 @@ import pytest
 
 from modal_lite import _client
 from modal_lite.exception import ContainerLostError
-from tests.server.conftest import held, wait_until
+from tests.server.conftest import held
 from tests.server.functions import close_everything, note_and_wait, pid, same
+from tests.waiting import wait_until
 
 
 def plane() -> Any:

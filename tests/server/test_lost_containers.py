@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modal_lite.exception import ContainerLostError, InputCancelledError, RemoteError
-from tests.server.conftest import alive, lines, template, wait_until
+from tests.server.conftest import alive, lines, template
 from tests.server.functions import (
     close_everything,
     die,
@@ -23,6 +23,7 @@ from tests.server.functions import (
     values_then_die,
     write_junk,
 )
+from tests.waiting import wait_until
 
 
 def test_killed_while_idle(run: Any) -> None:

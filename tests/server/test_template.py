@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from tests.server.conftest import alive, lines, template, wait_until
+from tests.server.conftest import alive, lines, template
 from tests.server.functions import app, note_and_wait, same
+from tests.waiting import wait_until
 
 
 def test_the_template_is_killed_while_inputs_run(tmp_path: Path) -> None:

@@ -40,15 +40,20 @@ def test_recall_of_leases_that_wait(plane: Plane, tmp_path: Path) -> None:
     assert container.results(first) == ["quick"] * 3
 
 
-def test_recall_of_a_lease_still_to_come(plane: Plane) -> None:
-    container = plane.start("same").ready()
-    container.control.send(Recall(1))
-    # The container has surely read it once it has answered this.
-    time.sleep(0.05)
-    lease = container.lease([1, 2])
-    assert lease == 1
-    assert container.recv()[0] == Returned(1, 0)
-    assert container.results(container.lease([3])) == [3]
+def test_recall_of_a_lease_still_to_come(plane: Plane, tmp_path: Path) -> None:
+    container = plane.start("wait_for_cancel").ready()
+    first = container.call(str(tmp_path))
+    wait_until((tmp_path / "started").exists)
+    container.control.send(Recall(first + 1))
+    container.control.send(CancelInput(first, 0))
+    # Messages are read in order: once this one has shown its effect, the container has read the other as well.
+    assert container.results(first)[0].kind is FailureKind.CANCELLED
+    second = container.call(str(tmp_path))
+    assert second == first + 1
+    assert container.recv()[0] == Returned(second, 0)
+    (tmp_path / "started").unlink()
+    container.call(str(tmp_path))
+    wait_until((tmp_path / "started").exists)
 
 
 def test_recall_of_an_ended_lease_changes_nothing(plane: Plane) -> None:

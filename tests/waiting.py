@@ -1,0 +1,14 @@
+"""Waiting for what other processes do."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def wait_until(predicate: Callable[[], Any], what: str = "it", seconds: float = 15.0) -> Any:
+    """Polls until the predicate is true; returns its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := predicate()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.005)
+    return value
