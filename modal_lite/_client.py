@@ -11,8 +11,9 @@ from typing import TypeVar, cast
 
 from modal_lite import output
 from modal_lite._core import context
-from modal_lite._core.crossing import Errand, call_soon, on_loop
-from modal_lite._core.interfaces import Connection
+from modal_lite._core.crossing import Errand, call_soon, directly, on_loop
+from modal_lite._core.interfaces import Connection, OnEnd
+from modal_lite._core.library_loop import library
 from modal_lite._core.main_module import current_main
 from modal_lite._core.messages import Encoding
 from modal_lite._core.payload import EMPTY, Payload
@@ -39,6 +40,7 @@ from modal_lite._core.requests import (
     OpenMap,
     Output,
     OutputBatch,
+    RunCall,
     StartCall,
     StatsReply,
     UpdateFunction,
@@ -102,8 +104,9 @@ class _Client:
 
     async def run(self, call_id: str, function_id: str, payload: Payload) -> Output:
         """Calls a function and waits for the output. Cancelling it cancels the call."""
-        start = StartCall(call_id, function_id, CallKind.UNARY, context.current_input_id())
-        batch: OutputBatch = await self._request(start, payload)
+        batch: OutputBatch = await directly(
+            self._run, RunCall(call_id, function_id, context.current_input_id()), payload
+        )
         return batch.outputs[0]
 
     async def start(self, call_id: str, function_id: str, kind: CallKind, payload: Payload) -> None:
@@ -165,6 +168,11 @@ class _Client:
             self._connection = self._connect()
         return await self._connection.request(request, payload)
 
+    def _run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection.run(request, payload, on_end)
+
     async def _first_outputs(self, call_ids: list[str]) -> list[Output]:
         try:
             async with asyncio.TaskGroup() as group:
@@ -197,13 +205,20 @@ class _OfAnotherProcess:
     async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> object:
         if isinstance(request, CloseApp):
             return DONE  # That process will.
-        raise ExecutionError(
-            "This process was forked from the one that can make calls, and cannot make them itself. "
-            "Call from there, or start processes by the method 'spawn' and run an app in each."
-        )
+        raise _forked()
+
+    def run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
+        raise _forked()
 
     def notify(self, request: AnyRequest) -> None:
         return
+
+
+def _forked() -> ExecutionError:
+    return ExecutionError(
+        "This process was forked from the one that can make calls, and cannot make them itself. "
+        "Call from there, or start processes by the method 'spawn' and run an app in each."
+    )
 
 
 def _connect_in_process() -> Connection:
@@ -219,7 +234,9 @@ def _connect_in_process() -> Connection:
         if manager is not None:
             manager.line(definition.tag, container_id, stream, line)
 
-    return Service(lambda service: ControlPlane(LocalPlacer, environment, service, on_line))
+    service = Service(lambda service: ControlPlane(LocalPlacer, environment, service, on_line))
+    library().add_work(service.is_busy)
+    return service
 
 
 def _connect_in_container() -> Connection:

@@ -47,8 +47,8 @@ class Drive:
     def _perform(self, errand: Errand[Any]) -> Any:
         if not isinstance(errand, Errand):
             raise RuntimeError(f"a blocking call cannot wait for {errand!r}; use the .aio form")
-        if errand.on_library_loop:
-            return wait_blocking(errand.make)
+        if errand.operation is not None:
+            return wait_blocking(errand)
         if asyncio._get_running_loop() is not None:  # a notebook's cell, say
             raise InvalidError(
                 "A blocking call cannot use async iterables inside a running event loop. Use the .aio form here."

@@ -8,9 +8,9 @@ only where they await `on_loop(...)`, the requests to the control plane:
 * `f.remote(x)` steps the same coroutine by hand (`_drive.py`): what it yields is an errand for the library's loop,
   which the caller's thread waits for before it steps on.
 
-synchronicity owns the library's loop and its thread, makes the wrapper classes and their type stubs, and translates
-between implementation objects (`_Function`) and public ones (`Function`). How a method is run, and that tracebacks show
-no library frames, is decided here.
+synchronicity makes the wrapper classes and their type stubs, and translates between implementation objects
+(`_Function`) and public ones (`Function`). How a method is run, and that tracebacks show no library frames, is decided
+here.
 
 Frames are hidden by a bare `raise` after the exception's `__traceback__` was cut: CPython then adds no entry for the
 frame that re-raises, so the caller's line is followed by the remote function's.
@@ -28,7 +28,7 @@ from synchronicity.interface import Interface
 from synchronicity.synchronizer import should_have_aio_interface
 
 from modal_lite._core.blocks import Blocks
-from modal_lite._core.crossing import set_library_loop
+from modal_lite._core.library_loop import close_library, library
 from modal_lite._core.tracebacks import hide_library_frames
 from modal_lite._core.wrapping import blocking_refusal, is_refused_in_loops, is_untranslated
 from modal_lite._drive import BlockingIterable, elements, inside_event_loop, run_blocking
@@ -40,14 +40,16 @@ _AIO = Interface._ASYNC_WITH_BLOCKING_TYPES
 class _Synchronizer(Synchronizer):
     """synchronicity's wrapper classes with our way of running what they wrap."""
 
-    def library_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that everything with a socket lives on, in a thread of its own; started on first use."""
-        loop: asyncio.AbstractEventLoop | None = self._loop
-        if loop is None or not loop.is_running():
-            # Not in every call: it asks the thread whether it is alive, and Ctrl-C in the midst of that makes CPython
-            # take it for dead.
-            loop = self._get_loop(start=True)
-        return loop
+    # The loop is our own: `_core/library_loop.py` says who runs it.
+
+    def _get_loop(self, start: bool = False) -> Any:
+        return library().loop
+
+    def _start_loop(self) -> asyncio.AbstractEventLoop:
+        return library().loop
+
+    def _close_loop(self) -> None:
+        close_library()
 
     def implementation_of(self, wrapper: Any) -> Any:
         """The object behind a public one."""
@@ -228,4 +230,3 @@ class _Function(FunctionWithAio):
 
 
 synchronizer = _Synchronizer()
-set_library_loop(synchronizer.library_loop)

@@ -16,21 +16,9 @@ from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from modal_lite._core.library_loop import LibraryLoop, library
+
 T = TypeVar("T")
-
-_get_library_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
-
-
-def set_library_loop(get: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """Tells where the library's loop is; called once by the wrapper layer, which owns it."""
-    global _get_library_loop
-    _get_library_loop = get
-
-
-def library_loop() -> asyncio.AbstractEventLoop:
-    """The loop that everything with a socket lives on."""
-    assert _get_library_loop is not None, "the wrapper layer is not loaded"
-    return _get_library_loop()
 
 
 def call_soon(function: Callable[..., object], *args: object) -> None:
@@ -38,24 +26,29 @@ def call_soon(function: Callable[..., object], *args: object) -> None:
     if sys.is_finalizing():
         return  # Asking for the loop would start it anew, in a thread that never runs.
     try:
-        library_loop().call_soon_threadsafe(function, *args)
+        library().post(function, *args)
     except RuntimeError:
         return
 
 
 class _Mailbox:
-    """Callbacks for a loop from other threads, which wake it once for as many as come meanwhile.
+    """Callbacks for a caller's loop, which is woken once for as many as come from another thread meanwhile.
 
     Waking a loop is a system call and a switch of threads; a thousand calls awaited together are not to cost as many.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.thread = threading.get_ident()
+        """Where the loop runs."""
         self._loop = weakref.ref(loop)
         self._posted: deque[Callable[[], object]] = deque()
         self._woken = False
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Has the loop call it. Raises RuntimeError if the loop is closed."""
+        """Has the loop call it; in the loop's own thread, at once. Raises RuntimeError if the loop is closed."""
+        if self.thread == threading.get_ident():
+            callback()
+            return
         self._posted.append(callback)
         if self._woken:
             return
@@ -81,9 +74,11 @@ _mailboxes: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox]" = w
 
 
 def _mailbox(loop: asyncio.AbstractEventLoop) -> _Mailbox:
+    """That of the running loop."""
     found = _mailboxes.get(loop)
     if found is None:
         found = _mailboxes.setdefault(loop, _Mailbox(loop))
+    found.thread = threading.get_ident()
     return found
 
 
@@ -111,16 +106,19 @@ class Stepping:
 
 
 class Errand(Generic[T]):
-    """A coroutine function to be called elsewhere; await it once.
+    """Something to be done elsewhere; await it once.
 
-    The coroutine is made where it runs: one that Ctrl-C kept from getting there would complain of never being awaited.
+    Args:
+        make: Makes the coroutine where it is to run, or starts what needs none; a coroutine that Ctrl-C kept from
+            getting there would complain of never being awaited.
+        operation: How it is done on the library's loop; None if it is for the user's.
     """
 
-    __slots__ = ("make", "on_library_loop")
+    __slots__ = ("make", "operation")
 
-    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]], on_library_loop: bool) -> None:
+    def __init__(self, make: Callable[..., Any], operation: "type[_Operation[T]] | None") -> None:
         self.make = make
-        self.on_library_loop = on_library_loop
+        self.operation = operation
 
     def __await__(self) -> Generator[Any, Any, T]:
         # A drive is only the one that steps us if no other loop was started below it: user code that it runs may well
@@ -128,104 +126,176 @@ class Errand(Generic[T]):
         if _current.active and _current.loop is asyncio._get_running_loop():
             result: T = yield self
             return result
-        if self.on_library_loop:
-            return (yield from wait_async(self.make).__await__())
-        return (yield from self.make().__await__())
+        if self.operation is None:
+            coroutine: Coroutine[Any, Any, T] = self.make()
+            return (yield from coroutine.__await__())
+        return (yield from _wait_async(self.operation, self.make).__await__())
 
 
 def on_loop(function: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> Errand[T]:
     """Calls the coroutine function on the library's loop."""
-    return Errand(functools.partial(function, *arguments), on_library_loop=True)
+    return Errand(functools.partial(function, *arguments), _Task)
+
+
+def directly(function: Callable[..., Any], *arguments: object) -> Errand[Any]:
+    """Calls the function on the library's loop, with a callback for the result as one more argument.
+
+    It returns what cancels it; without a coroutine it is the short way for what happens often.
+    """
+    return Errand(functools.partial(function, *arguments), _Direct)
 
 
 def of_user(function: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> Errand[T]:
     """Calls the user's coroutine function in the caller's loop, or in a private one if the caller blocks."""
-    return Errand(functools.partial(function, *arguments), on_library_loop=False)
+    return Errand(functools.partial(function, *arguments), None)
 
 
-class _Task(Generic[T]):
-    """A coroutine on its way to the library's loop, as a task there; `on_end` is called even if it never starts."""
+class _Operation(Generic[T]):
+    """What a caller waits for, on its way to the library's loop and there; all but `post` is called on that loop.
 
-    __slots__ = ("_make", "_on_end", "ended", "task")
+    Attributes:
+        ended: True once it has its result, or was cancelled before it was started.
+    """
+
+    __slots__ = ("_library", "_make", "_on_end", "_posted", "_result", "ended")
+    _result: T | BaseException
 
     def __init__(
-        self, make: Callable[[], Coroutine[Any, Any, T]], on_end: Callable[["asyncio.Task[T] | None"], None]
+        self, library: LibraryLoop, make: Callable[..., Any], on_end: Callable[["_Operation[T]"], None]
     ) -> None:
+        self._library = library
         self._make = make
         self._on_end = on_end
+        self._posted = False
         self.ended = False
-        self.task: asyncio.Task[T] | None = None
+
+    def post(self, post: Callable[[Callable[[], None]], object]) -> None:
+        """Has it started, by the first of the ways that are tried."""
+        if not self._posted:
+            self._posted = True
+            post(self.start)
+
+    def start(self) -> None:
+        """Begins it, unless it was cancelled before."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """Ends it."""
+        raise NotImplementedError
+
+    def result(self) -> T:
+        """Its result, once it has ended. Raises what it raised."""
+        if isinstance(self._result, BaseException):
+            raise self._result
+        return self._result
+
+    def _end(self, result: T | BaseException) -> None:
+        if not self.ended:
+            self._result = result
+            self.ended = True
+            self._on_end(self)
+            self._library.end(self)
+
+
+class _Task(_Operation[T]):
+    """A coroutine, as a task."""
+
+    __slots__ = ("_task",)
 
     def start(self) -> None:
         if not self.ended:
-            self.task = asyncio.get_running_loop().create_task(self._make())
-            self.task.add_done_callback(self._end)
+            self._task: asyncio.Task[T] | None = asyncio.get_running_loop().create_task(self._make())
+            self._task.add_done_callback(self._done)
 
     def cancel(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
-        elif not self.ended:
-            self._end(None)
+        task = getattr(self, "_task", None)
+        if task is not None:
+            task.cancel()
+        else:
+            self._end(asyncio.CancelledError())
 
-    def _end(self, task: "asyncio.Task[T] | None") -> None:
-        self.ended = True
-        self._on_end(task)
+    def _done(self, task: asyncio.Task[T]) -> None:
+        # Let go of here, on the loop: what Python runs when a task is freed loses what a signal handler raises in it.
+        self._task = None
+        if task.cancelled():
+            self._end(asyncio.CancelledError())
+        else:
+            error = task.exception()
+            self._end(task.result() if error is None else error)
 
 
-def wait_blocking(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs the coroutine on the library's loop and waits for it here. An interruption (Ctrl-C) cancels it first."""
-    loop = library_loop()
-    if asyncio._get_running_loop() is loop:
+class _Direct(_Operation[T]):
+    """Something that calls back."""
+
+    __slots__ = ("_cancel",)
+
+    def start(self) -> None:
+        if self.ended:
+            return
+        self._cancel: Callable[[], None] | None = None
+        try:
+            self._cancel = self._make(self._end)
+        except Exception as error:
+            self._end(error)
+
+    def cancel(self) -> None:
+        cancel = getattr(self, "_cancel", None)
+        if cancel is not None and not self.ended:
+            cancel()
+        self._end(asyncio.CancelledError())
+
+
+def wait_blocking(errand: Errand[T]) -> T:
+    """Has an errand done on the library's loop and waits for it here. An interruption (Ctrl-C) cancels it first."""
+    here, there = asyncio._get_running_loop(), library()
+    if here is there.loop:
         raise RuntimeError("a blocking call on the library's own event loop would wait for itself")
     ended = threading.Lock()
     ended.acquire()
-    errand = _Task(make, lambda _: ended.release())
+    assert errand.operation is not None
+    operation = errand.operation(there, errand.make, lambda _: ended.release())
     try:
-        loop.call_soon_threadsafe(errand.start)
-        ended.acquire()
-    except BaseException:
-        loop.call_soon_threadsafe(errand.cancel)
-        if not errand.ended:  # else the interruption may have come when the lock was ours already
+        there.begin(operation)
+        if not there.run_here(operation, operation.post):
+            if here is not None:
+                there.dismiss_guest(here)
+            operation.post(there.post)
             ended.acquire()
-        _retrieve(errand.task)
+    except BaseException:
+        there.post(operation.cancel)
+        if not operation.ended:  # else the interruption may have come when the lock was ours already
+            ended.acquire()
         raise
-    assert errand.task is not None
-    return errand.task.result()
+    return operation.result()
 
 
-async def wait_async(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs the coroutine on the library's loop and awaits it here. Cancelling this cancels it there."""
-    here, loop = asyncio.get_running_loop(), library_loop()
-    if here is loop:
-        return await make()
-    finished: asyncio.Future[asyncio.Task[T] | None] = here.create_future()
+async def _wait_async(kind: type[_Operation[T]], make: Callable[..., Any]) -> T:
+    """Has it done on the library's loop and awaits it here. Cancelling this cancels it there."""
+    here, there = asyncio.get_running_loop(), library()
+    finished: asyncio.Future[None] = here.create_future()
 
-    def arrived(task: asyncio.Task[T] | None) -> None:
+    def arrived() -> None:
         if not finished.done():
-            finished.set_result(task)
-        else:
-            _retrieve(task)
+            finished.set_result(None)
 
     mailbox = _mailbox(here)
 
-    def ended(task: asyncio.Task[T] | None) -> None:
+    def ended(operation: _Operation[T]) -> None:
         try:
-            mailbox.post(functools.partial(arrived, task))
-        except RuntimeError:  # the caller's loop is closed: nobody is left to be told
-            _retrieve(task)
+            mailbox.post(arrived)
+        except RuntimeError:
+            return  # The caller's loop is closed: nobody is left to be told.
 
-    errand = _Task(make, ended)
+    operation = kind(there, make, ended)
     try:
-        _mailbox(loop).post(errand.start)
-        task = await finished
+        there.begin(operation)
+        if here is there.loop:
+            operation.start()
+        else:
+            guest = there.guest(here)
+            operation.post(guest.post if guest is not None else there.post)
+        await finished
     except BaseException:
-        loop.call_soon_threadsafe(errand.cancel)
+        there.post(operation.cancel)
         raise
-    assert task is not None
-    return task.result()
-
-
-def _retrieve(task: "asyncio.Task[Any] | None") -> None:
-    """Takes note of a task's exception that nobody waits for, so that asyncio does not report it as lost."""
-    if task is not None and not task.cancelled():
-        task.exception()
+    return operation.result()

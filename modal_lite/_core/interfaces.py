@@ -1,11 +1,15 @@
 """The contracts between layers, each with several implementations."""
 
 import socket
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from modal_lite._core.messages import ContainerSpec
 from modal_lite._core.payload import EMPTY, Payload
-from modal_lite._core.requests import AnyRequest
+from modal_lite._core.requests import AnyRequest, OutputBatch, RunCall
+
+OnEnd = Callable[[OutputBatch | Exception], None]
+"""Takes how a call ended."""
 
 
 class Connection(Protocol):
@@ -21,7 +25,22 @@ class Connection(Protocol):
             modal_lite.exception.Error: what the control plane refuses, with its reason.
             TimeoutError: the builtin, for `GetOutput`.
 
-        Cancelling it withdraws the request: a UNARY call that nobody waits for any more is cancelled.
+        Cancelling it withdraws the request.
+        """
+
+    def run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
+        """Makes a UNARY call; the short way of the most frequent request, without a task of its own.
+
+        Args:
+            request: What to call.
+            payload: The arguments.
+            on_end: Called once with the `OutputBatch`, or with what `request` would raise; not after a withdrawal.
+
+        Returns:
+            What withdraws the request: the call is cancelled. It does nothing once the call has ended.
+
+        Raises:
+            modal_lite.exception.Error: What the control plane refuses, with its reason.
         """
 
     def notify(self, request: AnyRequest) -> None:

@@ -1,7 +1,7 @@
 """What clients ask of a control plane, and what it answers.
 
 A request is one struct and at most one payload, whether it is handled in this process or sent to another one: the
-client objects know only `Connection.request`. Whatever user code may be behind a reply (results, exceptions) comes as
+client objects know only `Connection`. Whatever user code may be behind a reply (results, exceptions) comes as
 opaque payloads in an `OutputBatch`.
 """
 
@@ -84,8 +84,17 @@ class GetStats(Request, frozen=True, tag=6):
     function_id: str
 
 
+class RunCall(Request, frozen=True, tag=9):
+    """A UNARY call with its only input as the payload: answered with the output, cancelled if it is withdrawn."""
+
+    call_id: str
+    function_id: str
+    parent: str | None
+    """Id of the input that makes this call."""
+
+
 class StartCall(Request, frozen=True, tag=10):
-    """A call with its only input as the payload; UNARY ones are answered with the output, others once accepted."""
+    """A call with its only input as the payload: answered once it is accepted."""
 
     call_id: str
     function_id: str
@@ -164,6 +173,7 @@ AnyRequest = (
     | FindFunction
     | UpdateFunction
     | GetStats
+    | RunCall
     | StartCall
     | OpenMap
     | ExchangeChunk

@@ -55,6 +55,7 @@ class Calls:
             parent.children.append(event.call_id)
             self._trim_children(parent)
         call.closed = event.closed
+        call.forgotten = event.forgotten
         if event.count:
             self._add(call, 0, event.count, now)
         else:

@@ -39,6 +39,8 @@ class CallOpened(Event, frozen=True):
     """Call and index of the input that made this call."""
     count: int
     closed: bool
+    forgotten: bool = False
+    """Nobody will ask for it once it has finished."""
 
 
 class InputsAdded(Event, frozen=True):

@@ -34,6 +34,7 @@ class CallState:
         "function_id",
         "kept",
         "kind",
+        "on_finish",
         "ready",
         "received",
         "waiters",
@@ -54,6 +55,8 @@ class CallState:
         self.credit: Callable[[int], None] | None = None
         """Tells the container that runs the generator how many values have been taken."""
         self.waiters: list[asyncio.Future[None]] = []
+        self.on_finish: Callable[[CallState], None] | None = None
+        """Called when no more outputs will come."""
 
     def settle(self, chunk_start: int, count: int) -> None:
         """`count` inputs of the chunk need their arguments no more."""
@@ -75,6 +78,8 @@ class CallState:
         """No more outputs will come."""
         self.finished = True
         self._wake()
+        if self.on_finish is not None:
+            self.on_finish(self)
 
     def take(self) -> list[Output]:
         """The outputs that are there, for the one consumer."""

@@ -86,6 +86,7 @@ class ControlPlane:
         self._timer: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Event = asyncio.Event()
         self._report = Output(0, 0)
+        self._unfinished = 0
         self._carriers: dict[type[commands.Command], Callable[..., None]] = {
             commands.StartContainer: self._start_container,
             commands.StopContainer: self._stop_container,
@@ -117,6 +118,10 @@ class ControlPlane:
         for session in list(self.sessions.values()):
             session.close()
         self.sessions.clear()
+
+    def is_busy(self) -> bool:
+        """True while a call is under way."""
+        return self._unfinished > 0
 
     def happened(self, event: events.Event) -> None:
         """Tells the scheduler and carries out what it wants."""
@@ -278,8 +283,11 @@ class ControlPlane:
         return Output(command.start, command.count, Failure(kind, message))
 
     def _finish_call(self, command: commands.FinishCall) -> None:
+        self._unfinished -= 1
         call = self.calls.get(command.call_id)
         if call is not None:
+            if call.kind is CallKind.UNARY:
+                del self.calls[call.call_id]
             call.finish()
 
     # --- containers --------------------------------------------------------------------------------------------------
@@ -369,13 +377,15 @@ class ControlPlane:
     # --- calls -------------------------------------------------------------------------------------------------------
 
     def open_call(self, call: CallState, parent: tuple[str, int] | None, chunk: Chunk | None) -> None:
-        """Accepts a call, with its only input if `chunk` is given."""
+        """Accepts a call, with its only input if `chunk` is given. A UNARY one is gone once it has finished."""
         self.calls[call.call_id] = call
         count = 0
         if chunk is not None:
             call.chunks[0] = chunk
             count = chunk.outstanding
-        self.happened(events.CallOpened(call.call_id, call.function_id, parent, count, closed=chunk is not None))
+        self._unfinished += 1
+        unary = call.kind is CallKind.UNARY
+        self.happened(events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, unary))
 
     def forget(self, call_id: str) -> None:
         """Drops a call, and cancels what is unfinished of it. Nothing happens for a call that is not known."""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from modal_lite._core.ids import parse_input_id
+from modal_lite._core.interfaces import OnEnd
 from modal_lite._core.messages import Encoding
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.requests import (
@@ -35,6 +36,7 @@ from modal_lite._core.requests import (
     OpenMap,
     OutputBatch,
     Reply,
+    RunCall,
     StartCall,
     StatsReply,
     UpdateFunction,
@@ -79,6 +81,24 @@ class Service:
     async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> Any:
         """See `Connection.request`."""
         return await self._handlers[type(request)](request, payload)
+
+    def run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
+        """See `Connection.run`."""
+        plane = self._running()
+        self._definition(request.function_id)
+        call = CallState(request.call_id, request.function_id, CallKind.UNARY)
+        call.on_finish = lambda call: on_end(OutputBatch(call.take(), finished=True))
+        plane.open_call(call, _parent(request.parent), Chunk(Encoding.CALL, payload, 1))
+
+        def withdraw() -> None:
+            call.on_finish = None
+            plane.forget(call.call_id)
+
+        return withdraw
+
+    def is_busy(self) -> bool:
+        """True while a call is under way, whoever made it."""
+        return self._plane is not None and self._plane.is_busy()
 
     def notify(self, request: AnyRequest) -> None:
         """See `Connection.notify`."""
@@ -169,19 +189,12 @@ class Service:
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
-    async def _start_call(self, request: StartCall, payload: Payload) -> Reply | OutputBatch:
+    async def _start_call(self, request: StartCall, payload: Payload) -> Reply:
         plane = self._running()
         self._definition(request.function_id)
         call = CallState(request.call_id, request.function_id, request.kind)
         plane.open_call(call, _parent(request.parent), Chunk(Encoding.CALL, payload, 1))
-        if request.kind is not CallKind.UNARY:
-            return DONE
-        try:
-            while not call.ready and not call.finished:
-                await call.changed()
-            return OutputBatch(call.take(), finished=True)
-        finally:
-            plane.forget(call.call_id)
+        return DONE
 
     async def _open_map(self, request: OpenMap, payload: Payload) -> Reply | OutputBatch:
         plane = self._running()

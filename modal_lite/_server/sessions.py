@@ -1,27 +1,27 @@
 """Serves the calls that user code in a container makes: its client channel, answered by the service."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from modal_lite._core.client_messages import Answer, Ask, FromClient, Tell, Withdraw, pack_batch
 from modal_lite._core.interfaces import Connection, PlacedContainer
-from modal_lite._core.payload import payload_of
+from modal_lite._core.payload import Payload, payload_of
 from modal_lite._core.requests import (
     AnyRequest,
-    CallKind,
     ExchangeChunk,
     GetOutput,
     NextValues,
     OutputBatch,
     Refusal,
-    StartCall,
+    RunCall,
 )
 from modal_lite._transport.channel import Channel
 from modal_lite.exception import Error
 
 
 class ClientSession:
-    """One container's client channel. Each request is a task; all of them end with the session.
+    """One container's client channel. What its requests have under way ends with the session.
 
     `on_waiting(True)` is called when the container's input begins to wait for an answer that may take long,
     `on_waiting(False)` when it no longer does.
@@ -31,27 +31,58 @@ class ClientSession:
         self._service = service
         self._on_waiting = on_waiting
         self._waits = 0
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._under_way: dict[int, Callable[[], object]] = {}
+        """What ends a request, by its number."""
         self._channel = Channel(placed.client, FromClient, self._received, lambda error: self.close())
 
     def close(self) -> None:
         """Cancels what is under way and closes the channel. Safe to call again."""
         self._channel.close()
-        for task in self._tasks.values():
-            task.cancel()
+        for end in list(self._under_way.values()):
+            end()
 
     def _received(self, message: Any, body: memoryview) -> None:
         match message:
             case Ask():
-                task = asyncio.get_running_loop().create_task(self._answer(message, body))
-                self._tasks[message.number] = task
-                task.add_done_callback(lambda _: self._tasks.pop(message.number))
+                if isinstance(message.request, RunCall):
+                    self._run(message.number, message.request, payload_of(message.sizes, body))
+                else:
+                    task = asyncio.get_running_loop().create_task(self._answer(message, body))
+                    self._under_way[message.number] = task.cancel
+                    task.add_done_callback(lambda _: self._under_way.pop(message.number))
             case Tell():
                 self._service.notify(message.request)
             case Withdraw():
-                withdrawn = self._tasks.get(message.number)
-                if withdrawn is not None:
-                    withdrawn.cancel()
+                end = self._under_way.get(message.number)
+                if end is not None:
+                    end()
+
+    def _run(self, number: int, request: RunCall, payload: Payload) -> None:
+        ended = False
+
+        def end() -> None:
+            nonlocal ended
+            ended = True
+            self._under_way.pop(number, None)
+            self._count_waits(-1)
+
+        def on_end(reply: OutputBatch | Exception) -> None:
+            end()
+            self._reply(number, reply)
+
+        self._count_waits(1)
+        try:
+            withdraw = self._service.run(request, payload, on_end)
+        except Error as error:
+            on_end(error)
+            return
+        if not ended:
+
+            def give_up() -> None:
+                end()
+                withdraw()
+
+            self._under_way[number] = give_up
 
     async def _answer(self, ask: Ask, body: memoryview) -> None:
         waits = _may_wait(ask.request)
@@ -60,14 +91,19 @@ class ClientSession:
         try:
             reply = await self._service.request(ask.request, payload_of(ask.sizes, body))
         except (Error, TimeoutError) as error:
-            reply = Refusal(type(error).__name__, str(error))
+            reply = error
         finally:
             if waits:
                 self._count_waits(-1)
+        self._reply(ask.number, reply)
+
+    def _reply(self, number: int, reply: Any) -> None:
         if isinstance(reply, OutputBatch):
-            self._channel.send(*pack_batch(ask.number, reply))
+            self._channel.send(*pack_batch(number, reply))
+        elif isinstance(reply, Exception):
+            self._channel.send(Answer(number, Refusal(type(reply).__name__, str(reply))))
         else:
-            self._channel.send(Answer(ask.number, reply))
+            self._channel.send(Answer(number, reply))
 
     def _count_waits(self, change: int) -> None:
         before = self._waits
@@ -78,8 +114,6 @@ class ClientSession:
 
 def _may_wait(request: AnyRequest) -> bool:
     match request:
-        case StartCall():
-            return request.kind is CallKind.UNARY
         case ExchangeChunk():
             return request.wait
         case GetOutput():

@@ -3,12 +3,14 @@
 import asyncio
 import builtins
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from modal_lite import exception
 from modal_lite._core.client_messages import Answer, Ask, Tell, ToClient, Withdraw, unpack_batch
+from modal_lite._core.interfaces import OnEnd
 from modal_lite._core.payload import EMPTY, Payload
-from modal_lite._core.requests import AnyRequest, Refusal
+from modal_lite._core.requests import AnyRequest, Refusal, RunCall
 from modal_lite._transport.channel import Channel
 
 
@@ -17,42 +19,60 @@ class ClientChannel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._channel = Channel(sock, ToClient, self._received, self._lost)
-        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._pending: dict[int, Callable[[Any], None]] = {}
+        """Who takes the reply, or the exception, by the number of the request."""
         self._number = 0
 
     async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> Any:
         """See `Connection.request`."""
-        if self._channel.closed:
-            raise _disconnected()
-        self._number += 1
-        number = self._number
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._pending[number] = answer
-        self._channel.send(Ask(number, request, payload.sizes), payload)
+        withdraw = self._ask(request, payload, answer.set_result)
         try:
             reply = await answer
         except asyncio.CancelledError:
-            self._channel.send(Withdraw(number))
+            withdraw()
             raise
-        finally:
-            self._pending.pop(number, None)
-        if isinstance(reply, Refusal):
-            raise _exception(reply)
+        if isinstance(reply, Exception):
+            raise reply
         return reply
+
+    def run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
+        """See `Connection.run`."""
+        return self._ask(request, payload, on_end)
 
     def notify(self, request: AnyRequest) -> None:
         """See `Connection.notify`."""
         self._channel.send(Tell(request))
 
+    def _ask(self, request: AnyRequest, payload: Payload, on_reply: Callable[[Any], None]) -> Callable[[], None]:
+        """Sends a request; returns what withdraws it."""
+        if self._channel.closed:
+            raise _disconnected()
+        self._number += 1
+        number = self._number
+        self._pending[number] = on_reply
+        self._channel.send(Ask(number, request, payload.sizes), payload)
+
+        def withdraw() -> None:
+            if self._pending.pop(number, None) is not None:
+                self._channel.send(Withdraw(number))
+
+        return withdraw
+
     def _received(self, message: Any, body: memoryview) -> None:
-        answer = self._pending.get(message.number)
-        if answer is not None and not answer.done():
-            answer.set_result(message.reply if isinstance(message, Answer) else unpack_batch(message, body))
+        on_reply = self._pending.pop(message.number, None)
+        if on_reply is None:
+            return
+        if isinstance(message, Answer):
+            reply = message.reply
+            on_reply(_exception(reply) if isinstance(reply, Refusal) else reply)
+        else:
+            on_reply(unpack_batch(message, body))
 
     def _lost(self, error: Exception | None) -> None:
-        for answer in self._pending.values():
-            if not answer.done():
-                answer.set_exception(_disconnected())
+        pending, self._pending = self._pending, {}
+        for on_reply in pending.values():
+            on_reply(_disconnected())
 
 
 def _disconnected() -> exception.ConnectionError:

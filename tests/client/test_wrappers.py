@@ -14,9 +14,9 @@ import pytest
 
 import modal_lite
 from modal_lite._app import _App
+from modal_lite._core.library_loop import library
 from modal_lite._function_call import _FunctionCall
 from modal_lite._functions import _Function
-from modal_lite._synchronizer import synchronizer
 from modal_lite.exception import InvalidError
 from tests.client.conftest import settled
 from tests.client.functions import add, app, count_to, gate, hang, same
@@ -226,7 +226,7 @@ def test_a_blocking_call_on_the_librarys_loop_is_refused(run: Any) -> None:
     async def inside() -> Any:
         return same.remote(1)
 
-    future = asyncio.run_coroutine_threadsafe(inside(), synchronizer.library_loop())
+    future = asyncio.run_coroutine_threadsafe(inside(), library().loop)
     with pytest.raises(RuntimeError, match="would wait for itself"):
         future.result(10)
 

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from modal_lite._synchronizer import synchronizer
+from modal_lite._core.library_loop import library
 from tests.server.functions import app
 
 
@@ -46,5 +46,5 @@ def template() -> psutil.Process:
 def held() -> tuple[int, int, int]:
     """Descriptors, threads and tasks of this process."""
     gc.collect()
-    tasks = [task for task in asyncio.all_tasks(synchronizer.library_loop()) if not task.done()]
+    tasks = [task for task in asyncio.all_tasks(library().loop) if not task.done()]
     return psutil.Process().num_fds(), threading.active_count(), len(tasks)
