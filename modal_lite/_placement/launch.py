@@ -84,5 +84,3 @@ def _interpreter_options() -> list[str]:
     for name, value in sys._xoptions.items():
         options += ["-X", name if value is True else f"{name}={value}"]
     return options
-
-

@@ -28,8 +28,8 @@ OnExit = Callable[[str, int | None, str], None]
 class TemplateProcess:
     """A template, and the containers that it was asked for.
 
-    `on_exit(container_id, status, reason)` is called once for each container, on the loop that runs now. `launched` is a
-    template that was started for this object; None to start one.
+    `on_exit(container_id, status, reason)` is called once for each container, on the loop that runs now. `launched` is
+    a template that was started for this object; None to start one.
 
     Attributes:
         pid: The template's process.

@@ -236,6 +236,53 @@ async def test_cancelled_close_leaves_no_process(placed: Placed) -> None:
     assert not psutil.pid_exists(template_pid)
 
 
+async def test_template_launched_ahead_is_used_once() -> None:
+    ahead = launch.launch()
+    exits = Exits()
+    placer = LocalPlacer(exits, ahead)
+    try:
+        await placer.open()
+        assert placer.template_pid == ahead.process.pid
+        os.kill(ahead.process.pid, signal.SIGKILL)
+        container = placer.start(container_spec("ta-1", "same"))
+        await exits.of(container)
+        await placer.open()
+        assert placer.template_pid != ahead.process.pid
+    finally:
+        await placer.close(0)
+    container.close()
+    os.close(container.stdout)
+    os.close(container.stderr)
+
+
+def test_template_that_is_not_needed_after_all() -> None:
+    before = psutil.Process().num_fds()
+    launched = launch.launch()
+    launched.close()
+    assert launched.process.returncode is not None
+    assert psutil.Process().num_fds() == before
+
+
+def test_template_is_launched_before_the_control_plane_is_imported() -> None:
+    program = textwrap.dedent(
+        """
+        import sys
+        import modal_lite
+        from modal_lite._placement import launch
+
+        def launched(launch=launch.launch):
+            print(*(f"modal_lite.{part}" in sys.modules for part in ("_server", "_scheduler")))
+            return launch()
+
+        launch.launch = launched
+        with modal_lite.App().run():
+            pass
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
 def test_interpreter_options_are_passed_on() -> None:
     code = (
         "import json; from modal_lite._placement.launch import _interpreter_options; "
