@@ -56,7 +56,7 @@ T = TypeVar("T")
 class _Client:
     """Requests to one control plane; each crosses from its caller's thread to the library's loop once."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[AnyRequest], Connection]) -> None:
         self._connect = connect
         self._connection: Connection | None = None
 
@@ -165,12 +165,12 @@ class _Client:
 
     async def _ask(self, request: AnyRequest, payload: Payload) -> object:
         if self._connection is None:
-            self._connection = self._connect()
+            self._connection = self._connect(request)
         return await self._connection.request(request, payload)
 
     def _run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
         if self._connection is None:
-            self._connection = self._connect()
+            self._connection = self._connect(request)
         return self._connection.run(request, payload, on_end)
 
     async def _first_outputs(self, call_ids: list[str]) -> list[Output]:
@@ -221,10 +221,19 @@ def _forked() -> ExecutionError:
     )
 
 
-def _connect_in_process() -> Connection:
-    from modal_lite._placement.local import LocalPlacer
-    from modal_lite._server.plane import ControlPlane, Environment
-    from modal_lite._server.service import Service
+def _connect_in_process(first: AnyRequest) -> Connection:
+    from modal_lite._placement.launch import launch
+
+    # Before everything else: the template's imports and the control plane's then run side by side.
+    launched = [launch()] if isinstance(first, OpenApp) else []
+    try:
+        from modal_lite._placement.local import LocalPlacer
+        from modal_lite._server.plane import ControlPlane, Environment
+        from modal_lite._server.service import Service
+    except BaseException:
+        for template in launched:
+            template.close()
+        raise
 
     def environment() -> Environment:
         return Environment(current_main(), [entry or os.getcwd() for entry in sys.path], os.getcwd())
@@ -234,12 +243,15 @@ def _connect_in_process() -> Connection:
         if manager is not None:
             manager.line(definition.tag, container_id, stream, line)
 
-    service = Service(lambda service: ControlPlane(LocalPlacer, environment, service, on_line))
+    def make_placer(on_exit: Callable[[str, int | None, str], None]) -> LocalPlacer:
+        return LocalPlacer(on_exit, launched.pop() if launched else None)
+
+    service = Service(lambda service: ControlPlane(make_placer, environment, service, on_line))
     library().add_work(service.is_busy)
     return service
 
 
-def _connect_in_container() -> Connection:
+def _connect_in_container(first: AnyRequest) -> Connection:
     from modal_lite._transport.client_channel import ClientChannel
 
     assert context.client_socket is not None

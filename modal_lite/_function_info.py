@@ -2,15 +2,15 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from modal_lite._core.main_module import current_main
 from modal_lite.exception import InvalidError
 
 
-@dataclass(frozen=True)
-class FunctionInfo:
+class FunctionInfo(msgspec.Struct, frozen=True):
     """A user's function.
 
     Attributes:

@@ -30,7 +30,22 @@ PUBLIC = {
 }
 """Every public name. A change here is a change of the API: it belongs into the changelog."""
 
-HEAVY = {"aiohttp", "click", "cloudpickle", "dotenv", "numpy", "rich", "tblib", "uvloop"}
+HEAVY = {
+    "aiohttp",
+    "click",
+    "cloudpickle",
+    "dotenv",
+    "modal_lite._placement",
+    "modal_lite._scheduler",
+    "modal_lite._server",
+    "modal_lite._transport",
+    "modal_lite._worker",
+    "numpy",
+    "rich",
+    "tblib",
+    "tempfile",
+    "uvloop",
+}
 """Modules that `import modal_lite` must not load: they are imported where they are used."""
 
 

@@ -3,6 +3,7 @@
 import signal
 
 from modal_lite._core.messages import ContainerSpec
+from modal_lite._placement.launch import Launched
 from modal_lite._placement.local_container import LocalContainer
 from modal_lite._placement.template_process import OnExit, TemplateProcess
 
@@ -13,10 +14,12 @@ class LocalPlacer:
     Args:
         on_exit: Told once for each container how it ended: its id; its exit status, negative for a signal, None if that
             is not known or it never ran; the reason, if there is more to say.
+        launched: A template that was started ahead; None to start one when the placer is opened.
     """
 
-    def __init__(self, on_exit: OnExit) -> None:
+    def __init__(self, on_exit: OnExit, launched: Launched | None = None) -> None:
         self._on_exit = on_exit
+        self._launched = launched
         self._template: TemplateProcess | None = None
         self._lost: list[TemplateProcess] = []
         self._closed = False
@@ -69,5 +72,6 @@ class LocalPlacer:
             self._lost = [template for template in (*self._lost, self._template) if not template.ended]
             self._template = None
         if self._template is None:
-            self._template = TemplateProcess(self._on_exit)
+            launched, self._launched = self._launched, None
+            self._template = TemplateProcess(self._on_exit, launched)
         return self._template

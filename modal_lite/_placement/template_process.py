@@ -4,17 +4,14 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from modal_lite._core.messages import ContainerSpec, Exited, Fork, Forked, ForkFailed, FromTemplate, Kill
+from modal_lite._placement.launch import Launched, launch
 from modal_lite._placement.local_container import LocalContainer
 from modal_lite._transport.channel import Channel
-from modal_lite._transport.forks import close_in_forks
 
 _FORKS_AHEAD = 8
 """Forks that the template is asked for before it has answered. Bounds the descriptors that are on their way."""
@@ -22,12 +19,8 @@ _STDERR_TAIL = 8 << 10
 """Bytes of the template's last words that are kept."""
 _END_WAIT = 2.0
 """Seconds that a template without a connection may take to end its containers and itself."""
-_POLL = 0.005
+_POLL = 0.001
 """Seconds between two looks at whether the template's process has ended."""
-_START = (
-    "import sys; frames, descriptors, *sys.path[:] = sys.argv[1:]; sys.argv[1:] = []; "
-    "from modal_lite._worker.template import main; main(int(frames), int(descriptors))"
-)
 
 OnExit = Callable[[str, int | None, str], None]
 
@@ -35,7 +28,8 @@ OnExit = Callable[[str, int | None, str], None]
 class TemplateProcess:
     """A template, and the containers that it was asked for.
 
-    `on_exit(container_id, status, reason)` is called once for each container, on the loop that runs now.
+    `on_exit(container_id, status, reason)` is called once for each container, on the loop that runs now. `launched` is
+    a template that was started for this object; None to start one.
 
     Attributes:
         pid: The template's process.
@@ -44,7 +38,7 @@ class TemplateProcess:
         ended: True once nothing is left of it.
     """
 
-    def __init__(self, on_exit: OnExit) -> None:
+    def __init__(self, on_exit: OnExit, launched: Launched | None = None) -> None:
         self.containers: dict[str, LocalContainer] = {}
         self.lost = False
         self.ended = False
@@ -54,7 +48,7 @@ class TemplateProcess:
         self._asked = 0
         self._stderr_tail = b""
         self._changed = asyncio.Event()
-        self._process, self._frames, self._descriptors = _launch()
+        self._process, self._frames, self._descriptors = launched or launch()
         self.pid = self._process.pid
         assert self._process.stderr is not None
         self._stderr = self._process.stderr
@@ -192,53 +186,6 @@ class TemplateProcess:
         if data == b"":
             self._loop.remove_reader(self._stderr)
             self._stderr.close()
-
-
-def _launch() -> tuple["subprocess.Popen[bytes]", socket.socket, socket.socket]:
-    """Starts the interpreter in a session of its own, so that the terminal's Ctrl-C does not reach it."""
-    frames, their_frames = socket.socketpair()
-    descriptors, their_descriptors = socket.socketpair()
-    close_in_forks(frames)
-    close_in_forks(descriptors)
-    with their_frames, their_descriptors:
-        fds = (their_frames.fileno(), their_descriptors.fileno())
-        # The same path in the same order finds the same modules as here; the package is added for callers that took
-        # its directory off the path again.
-        package_parent = str(Path(__file__).parents[2])
-        path = [*sys.path] if package_parent in sys.path else [*sys.path, package_parent]
-        try:
-            process = subprocess.Popen(
-                [sys.executable, *_interpreter_options(), "-P", "-c", _START, *map(str, fds), *path],
-                bufsize=0,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=fds,
-                start_new_session=True,
-            )
-        except BaseException:
-            frames.close()
-            descriptors.close()
-            raise
-    return process, frames, descriptors
-
-
-def _interpreter_options() -> list[str]:
-    """The options with which this interpreter was started, as far as they matter to what runs in it."""
-    letters = {
-        "dont_write_bytecode": "B",
-        "bytes_warning": "b",
-        "ignore_environment": "E",
-        "no_user_site": "s",
-        "no_site": "S",
-        "optimize": "O",
-    }
-    options = [f"-{letter * int(getattr(sys.flags, flag))}" for flag, letter in letters.items()]
-    options = [option for option in options if option != "-"]
-    options += [f"-W{option}" for option in sys.warnoptions]
-    for name, value in sys._xoptions.items():
-        options += ["-X", name if value is True else f"{name}={value}"]
-    return options
 
 
 def _kill_group(pid: int) -> None:

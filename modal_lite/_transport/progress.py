@@ -2,7 +2,6 @@
 
 import mmap
 import os
-import tempfile
 
 PAGE = mmap.PAGESIZE
 LEASE = 0
@@ -65,6 +64,8 @@ def _anonymous_file() -> int:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("modal-lite-progress", os.MFD_CLOEXEC)
     else:
+        import tempfile  # with all that it imports, where it is needed at all
+
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     os.ftruncate(fd, PAGE)

@@ -1,13 +1,13 @@
 """What the control thread asks of whatever runs the user's function."""
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from modal_lite._worker.running_lease import RunningLease
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """A running input that is to be interrupted."""
 
     lease: RunningLease

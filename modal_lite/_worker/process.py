@@ -5,7 +5,6 @@ import ctypes
 import importlib
 import io
 import os
-import random
 import signal
 import socket
 import sys
@@ -68,7 +67,6 @@ def enter_surroundings(spec: ContainerSpec) -> None:
     sys.argv[:] = [spec.main.path or spec.main.name if spec.main is not None else ""]
     # The template may have looked into directories of the path before files were put there.
     importlib.invalidate_caches()
-    random.seed()
 
 
 def reset_in_forks(sockets: list[socket.socket], fds: list[int]) -> None:

@@ -47,8 +47,7 @@ class Template:
         # Imports what the containers' own call of it needs.
         importlib.invalidate_caches()
         keep_memory()
-        # What is here now stays; leaving it out of collections keeps its pages shared with the containers.
-        gc.disable()
+        # What is here now stays; leaving it out of the containers' collections keeps its pages shared with them.
         gc.freeze()
         try:
             while True:
@@ -153,6 +152,8 @@ def _do_nothing(signum: int, frame: FrameType | None) -> None:
     """SIGCHLD needs a handler for its wake-up to be written."""
 
 
-def main(frames_fd: int, descriptors_fd: int) -> None:
-    """Runs the template on the two sockets that it inherited."""
+def main(frames_fd: int, descriptors_fd: int) -> NoReturn:
+    """Runs the template on the two sockets that it inherited, and ends the process."""
     Template(socket.socket(fileno=frames_fd), socket.socket(fileno=descriptors_fd)).run()
+    # The caller waits for it, and an interpreter's own end takes every module apart first.
+    os._exit(0)

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from modal_lite._core.messages import FromContainer, Ready
-from modal_lite._placement import template_process
+from modal_lite._placement import launch, template_process
 from modal_lite._placement.local import LocalPlacer
 from modal_lite._placement.local_container import LocalContainer
 from modal_lite._transport.channel import Channel
@@ -159,7 +159,7 @@ async def test_killed_template_takes_its_containers_along_and_is_replaced(placed
 
 async def test_template_that_cannot_start_says_why(placed: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
     await placed.close()
-    monkeypatch.setattr(template_process, "_START", "raise ImportError('no such thing')")
+    monkeypatch.setattr(launch, "_START", "raise ImportError('no such thing')")
     broken = Placed()
     try:
         first, second = broken.start(), broken.start()
@@ -175,7 +175,7 @@ async def test_template_that_cannot_start_says_why(placed: Placed, monkeypatch: 
 async def test_fork_that_fails_is_reported(placed: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
     await placed.close()
     failing = "import os, errno\ndef fork(): raise OSError(errno.EAGAIN, 'no')\nos.fork = fork\n"
-    monkeypatch.setattr(template_process, "_START", failing + template_process._START)
+    monkeypatch.setattr(launch, "_START", failing + launch._START)
     broken = Placed()
     try:
         assert await broken.exits.of(broken.start()) == (
@@ -236,9 +236,56 @@ async def test_cancelled_close_leaves_no_process(placed: Placed) -> None:
     assert not psutil.pid_exists(template_pid)
 
 
+async def test_template_launched_ahead_is_used_once() -> None:
+    ahead = launch.launch()
+    exits = Exits()
+    placer = LocalPlacer(exits, ahead)
+    try:
+        await placer.open()
+        assert placer.template_pid == ahead.process.pid
+        os.kill(ahead.process.pid, signal.SIGKILL)
+        container = placer.start(container_spec("ta-1", "same"))
+        await exits.of(container)
+        await placer.open()
+        assert placer.template_pid != ahead.process.pid
+    finally:
+        await placer.close(0)
+    container.close()
+    os.close(container.stdout)
+    os.close(container.stderr)
+
+
+def test_template_that_is_not_needed_after_all() -> None:
+    before = psutil.Process().num_fds()
+    launched = launch.launch()
+    launched.close()
+    assert launched.process.returncode is not None
+    assert psutil.Process().num_fds() == before
+
+
+def test_template_is_launched_before_the_control_plane_is_imported() -> None:
+    program = textwrap.dedent(
+        """
+        import sys
+        import modal_lite
+        from modal_lite._placement import launch
+
+        def launched(launch=launch.launch):
+            print(*(f"modal_lite.{part}" in sys.modules for part in ("_server", "_scheduler")))
+            return launch()
+
+        launch.launch = launched
+        with modal_lite.App().run():
+            pass
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
 def test_interpreter_options_are_passed_on() -> None:
     code = (
-        "import json; from modal_lite._placement.template_process import _interpreter_options; "
+        "import json; from modal_lite._placement.launch import _interpreter_options; "
         "print(json.dumps(_interpreter_options()))"
     )
     command = [sys.executable, "-O", "-B", "-W", "ignore::DeprecationWarning", "-X", "dev", "-c", code]
