@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import micro, peers, report, run
+from benchmarks import micro, peers, profile_call, report, run
 from benchmarks.summary import Summary, summarize
 from benchmarks.workload import Measured, check
 from benchmarks.workloads import WORKLOADS, percentiles, streamed
@@ -225,3 +225,25 @@ def test_one_command_measures_and_reports(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", micro.MEASUREMENTS)
 def test_the_parts_can_be_measured(label: str) -> None:
     assert micro.MEASUREMENTS[label]()() > 0
+
+
+def test_the_stages_of_a_call_can_be_measured() -> None:
+    command = [sys.executable, "-m", "benchmarks.profile_call", "--scale", "0.01"]
+    done = subprocess.run(command, cwd=run.ROOT, capture_output=True, text=True, timeout=50)
+
+    assert done.returncode == 0, done.stderr
+    stages = [
+        line.split("|")[2:4] for line in done.stdout.splitlines() if line.startswith("| ") and "whole" not in line
+    ]
+    assert all(float(value) >= 0 for pair in stages[1:8] for value in pair)
+
+
+def test_the_page_has_a_place_for_the_stages() -> None:
+    page = profile_call.PAGE.read_text()
+    tables = "| a | b |"
+
+    written = profile_call.replaced(page, tables)
+
+    assert f"\n{tables}\n" in written
+    assert profile_call.replaced(written, tables) == written
+    assert profile_call.replaced(written, "").partition(profile_call.BEGIN)[0] == page.partition(profile_call.BEGIN)[0]
