@@ -10,6 +10,7 @@ import functools
 import itertools
 import json
 import pickle
+import signal
 import socket
 import statistics
 import time
@@ -34,7 +35,7 @@ from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._transport.frames import FrameDecoder, encode
 from modal_lite._transport.progress import Progress, attach
 from modal_lite._worker.leases import Leases
-from modal_lite._worker.sync_executor import SyncExecutor
+from modal_lite._worker.sync_executor import INTERRUPT_SIGNAL, SyncExecutor
 
 REPETITIONS = 7
 CHUNK = 256
@@ -247,11 +248,14 @@ def mapped(items: Callable[[int], Iterator[Any]], count: int = 50_000) -> Run:
 
 
 def contained(items: int, leases: int = 40) -> Run:
-    """What a container does with leases that have arrived: decode, run, report. They fit the socket's buffer."""
+    """What a container does with leases that have arrived: decode, run, report."""
     payload = serialization.dumps((list(range(items)), {}))
 
     def run() -> int:
         ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            # All leases, and then all reports, must find room: one thread does everything here.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
         progress = Progress()
         channel = BlockingChannel(ours, FromContainer)
         for lease_id in range(leases):
@@ -263,6 +267,8 @@ def contained(items: int, leases: int = 40) -> Run:
             executor.serve()
         except ConnectionClosed:
             pass  # the end of the leases
+        finally:
+            signal.signal(INTERRUPT_SIGNAL, signal.SIG_DFL)
         done = 0
         while done < items * leases:
             message, _ = channel.recv()

@@ -74,9 +74,15 @@ def compare(given: argparse.Namespace) -> None:
                     took = time.monotonic() - start
                     print(f"round {round_number + 1} {workload} {peer}: {said} [{took:.0f} s]", file=sys.stderr)
         if given.parts:
-            command = [sys.executable, "-m", "benchmarks.micro", "--json"]
-            parts = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-            print(json.dumps({"parts": json.loads(parts)}), file=out)
+            print(json.dumps({"parts": measure_parts()}), file=out)
+
+
+def measure_parts() -> dict[str, list[float]]:
+    """The micro-benchmarks, in a process of their own: they start the library's thread and set signal handlers."""
+    command = [sys.executable, "-m", "benchmarks.micro", "--json"]
+    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    parts: dict[str, list[float]] = json.loads(output)
+    return parts
 
 
 def names(text: str) -> list[str]:
