@@ -108,6 +108,6 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The benchmarks beside other libraries. Arguments go to them: `nox -s bench -- --rounds 3`."""
+    """The benchmarks beside other libraries. Arguments go to them: `nox -s bench -- --rounds 3 --publish`."""
     _install(session, "bench")
     session.run("python", "-m", "benchmarks.run", *session.posargs)

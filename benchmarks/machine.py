@@ -3,6 +3,7 @@
 import datetime
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,18 @@ def describe() -> dict[str, object]:
         "memory_gib": round(psutil.virtual_memory().total / (1 << 30)),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "peers": peers.installed(),
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """What is measured, as git names it; a `+` says that files were changed since."""
+    command = ["git", "describe", "--always", "--abbrev=8", "--dirty=+"]
+    try:
+        described = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    except OSError:  # there is no git
+        return "unknown"
+    return described.stdout.strip() or "unknown"
 
 
 def processor() -> str:

@@ -1,40 +1,65 @@
-"""What the parts cost by themselves, without processes: `python -m benchmarks.micro`.
+"""What the parts cost by themselves, without other processes: `python -m benchmarks.micro [--json]`.
 
-Each line is the best of several repetitions, so that it tells what the code costs and not what else the machine does.
+A regression of the whole shows in one of them. Each line is the median of several repetitions, with the lowest and the
+highest beside it.
 """
 
+import argparse
+import asyncio
+import functools
 import itertools
+import json
 import pickle
+import signal
+import socket
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
+from benchmarks.functions import identity
+from modal_lite._client import _Client
 from modal_lite._core import serialization
-from modal_lite._core.messages import FromContainer, Outputs
+from modal_lite._core.blocks import Blocks
+from modal_lite._core.crossing import on_loop
+from modal_lite._core.messages import Encoding, FromContainer, Lease, Outputs, ToContainer
 from modal_lite._core.payload import Payload, payload_of
+from modal_lite._core.requests import CallKind, Output, OutputBatch
 from modal_lite._core.settings import FunctionSettings
+from modal_lite._drive import BlockingIterable, run_blocking
+from modal_lite._inputs import InputSource
+from modal_lite._map import map_blocks
 from modal_lite._scheduler import Scheduler, commands, events
+from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._transport.frames import FrameDecoder, encode
+from modal_lite._transport.progress import Progress, attach
+from modal_lite._worker.leases import Leases
+from modal_lite._worker.sync_executor import INTERRUPT_SIGNAL, SyncExecutor
 
 REPETITIONS = 7
 CHUNK = 256
 CHUNKS_AHEAD = 4
 
 
-def best(run: Callable[[], int]) -> float:
-    """Microseconds for each of the things that one run does, by its own count."""
+Run = Callable[[], int]
+"""Does something many times, and says how many."""
+
+
+def timed(run: Run) -> list[float]:
+    """Microseconds for each of the things that a run does: median, lowest, highest."""
     times = []
     for _ in range(REPETITIONS):
         start = time.perf_counter()
         count = run()
-        times.append((time.perf_counter() - start) / count)
-    return min(times) * 1e6
+        times.append(1e6 * (time.perf_counter() - start) / count)
+    return [statistics.median(times), min(times), max(times)]
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------
 
 
-def frames(size: int, count: int = 5_000) -> Callable[[], int]:
+def frames(size: int, count: int = 5_000) -> Run:
     """Encodes frames with bodies of `size` bytes and decodes what would arrive."""
     payload = Payload((size,), [bytes(size)])
     message = Outputs(1, 0, 64, 0.001, payload.sizes)
@@ -66,7 +91,7 @@ def pieces(data: memoryview, decoder: FrameDecoder) -> Iterator[int]:
 # --- pickling --------------------------------------------------------------------------------------------------------
 
 
-def pickled(items: int, count: int = 2_000) -> Callable[[], int]:
+def pickled(items: int, count: int = 2_000) -> Run:
     """A chunk of small integers through our pickler and back; counted in items."""
     chunk: tuple[list[int], dict[str, object]] = (list(range(items)), {})
 
@@ -80,7 +105,7 @@ def pickled(items: int, count: int = 2_000) -> Callable[[], int]:
     return run
 
 
-def plainly_pickled(items: int, count: int = 2_000) -> Callable[[], int]:
+def plainly_pickled(items: int, count: int = 2_000) -> Run:
     """The same with the standard library's pickle."""
     chunk: tuple[list[int], dict[str, object]] = (list(range(items)), {})
 
@@ -135,7 +160,7 @@ class Pool:
         return None
 
 
-def scheduled(calls: int, count: int) -> Callable[[], int]:
+def scheduled(calls: int, count: int) -> Run:
     """Calls of `count` inputs each through the scheduler; counted in inputs."""
     pool = Pool()
     numbers = itertools.count()
@@ -148,7 +173,115 @@ def scheduled(calls: int, count: int) -> Callable[[], int]:
     return run
 
 
-MEASUREMENTS: dict[str, Callable[[], Callable[[], int]]] = {
+# --- crossing --------------------------------------------------------------------------------------------------------
+
+
+async def nothing() -> None:
+    """What the library's loop is asked for."""
+
+
+async def crossing() -> None:
+    await on_loop(nothing)
+
+
+def crossed_blocking(count: int = 1_000) -> Run:
+    """To the library's loop and back, by a thread that waits."""
+
+    def run() -> int:
+        for _ in range(count):
+            run_blocking(crossing())
+        return count
+
+    return run
+
+
+def crossed_awaited(count: int = 1_000, together: int = 1) -> Run:
+    """The same from another event loop, so many at a time."""
+
+    async def cross() -> None:
+        for _ in range(count // together):
+            await asyncio.gather(*(crossing() for _ in range(together)))
+
+    def run() -> int:
+        asyncio.run(cross())
+        return count
+
+    return run
+
+
+# --- map pipeline ----------------------------------------------------------------------------------------------------
+
+
+class Echo:
+    """A client whose control plane answers every chunk at once, with as many zeros."""
+
+    def __init__(self) -> None:
+        self._zeros = functools.cache(lambda count: serialization.dumps([0] * count))
+
+    async def open_map(self, call_id: str, function_id: str, kind: CallKind) -> int:
+        return CHUNK
+
+    async def exchange(
+        self, call_id: str, start: int, count: int, encoding: Encoding, payload: Payload, closes: bool, wait: bool
+    ) -> OutputBatch:
+        outputs = [Output(start, count, None, self._zeros(count))] if count else []
+        return OutputBatch(outputs, closes, CHUNK)
+
+    def forget_call(self, call_id: str) -> None:
+        pass
+
+
+def mapped(items: Callable[[int], Iterator[Any]], count: int = 50_000) -> Run:
+    """Inputs to chunks and results to the caller's loop, without a control plane or containers."""
+    client = cast(_Client, Echo())
+
+    def run() -> int:
+        source = InputSource((items(count),), False, {}, "f.map()")
+        blocks = Blocks(lambda: map_blocks(client, "fu-1", "f", source, True, False, True), "f.map()")
+        assert sum(1 for _ in BlockingIterable(blocks)) == count
+        return count
+
+    return run
+
+
+# --- container -------------------------------------------------------------------------------------------------------
+
+
+def contained(items: int, leases: int = 40) -> Run:
+    """What a container does with leases that have arrived: decode, run, report."""
+    payload = serialization.dumps((list(range(items)), {}))
+
+    def run() -> int:
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            # All leases, and then all reports, must find room: one thread does everything here.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
+        progress = Progress()
+        channel = BlockingChannel(ours, FromContainer)
+        for lease_id in range(leases):
+            channel.send(Lease(lease_id, "fc-1", 0, 0, items, Encoding.SINGLE, payload.sizes), payload)
+        ours.shutdown(socket.SHUT_WR)
+        words = attach(progress.fd)
+        executor = SyncExecutor(identity, "identity", False, Leases(BlockingChannel(theirs, ToContainer), words), words)
+        try:
+            executor.serve()
+        except ConnectionClosed:
+            pass  # the end of the leases
+        finally:
+            signal.signal(INTERRUPT_SIGNAL, signal.SIG_DFL)
+        done = 0
+        while done < items * leases:
+            message, _ = channel.recv()
+            assert isinstance(message, Outputs)
+            done += message.count
+        for resource in (ours, theirs, progress):
+            resource.close()
+        return done
+
+    return run
+
+
+MEASUREMENTS: dict[str, Callable[[], Run]] = {
     "frame of 100 bytes, encoded and decoded": lambda: frames(100),
     "frame of 16 KiB": lambda: frames(16 << 10),
     "frame of 1 MiB": lambda: frames(1 << 20, 100),
@@ -159,14 +292,32 @@ MEASUREMENTS: dict[str, Callable[[], Callable[[], int]]] = {
     "plain pickle, each of 256 items": lambda: plainly_pickled(256),
     "scheduler, a call of one input": lambda: scheduled(2_000, 1),
     "scheduler, each input of a map of 50,000": lambda: scheduled(1, 50_000),
+    "crossing to the library's loop and back, blocking": crossed_blocking,
+    "the same, awaited": crossed_awaited,
+    "the same, each of 100 awaited together": lambda: crossed_awaited(together=100),
+    "map pipeline, each integer": lambda: mapped(lambda count: iter(range(count))),
+    "map pipeline, each list": lambda: mapped(lambda count: iter([[0]] * count)),
+    "container, a lease of one input": lambda: contained(1),
+    "container, each input of leases of 256": lambda: contained(256),
 }
 
 
+def measure_all() -> dict[str, list[float]]:
+    """Median, lowest and highest of everything, in microseconds."""
+    return {label: timed(prepare()) for label, prepare in MEASUREMENTS.items()}
+
+
 def main() -> None:
-    """Measures everything and prints a table in Markdown."""
-    print("| part | µs |\n|---|---:|")
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="for `benchmarks.run`")
+    if parser.parse_args().json:
+        print(json.dumps(measure_all()))
+        return
+    print("| part | median, µs | lowest – highest |\n|---|---:|---:|")
     for label, prepare in MEASUREMENTS.items():
-        print(f"| {label} | {best(prepare()):.3f} |", flush=True)
+        median, lowest, highest = timed(prepare())
+        print(f"| {label} | {median:.3f} | {lowest:.3f} – {highest:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

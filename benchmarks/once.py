@@ -8,23 +8,27 @@ import dataclasses
 import json
 
 from benchmarks import peers
-from benchmarks.workloads import WORKLOADS, Measured
+from benchmarks.workload import Measured
+from benchmarks.workloads import WORKLOADS
 
 
 def measure(peer_name: str, workload_name: str, scale: float = 1.0) -> dict[str, object]:
     """Opens the peer, runs the workload on `scale` of its inputs, and describes what came out."""
     peer = peers.load(peer_name)
     workload = WORKLOADS[workload_name]
-    n = max(1, round(workload.size * scale * peer.shares.get(workload_name, 1.0)))
-    if not workload.suits(peer):
+    share = peer.shares.get(workload_name, 1.0)
+    wanted = peer.only is None or workload_name in peer.only
+    if not (wanted and share and workload.suits(peer)):
         return {"unsuited": True}
+    n = max(1, round(workload.size * scale * share))
     measured: Measured
-    if workload.needs == "cold_script":
+    if workload.opens:
         measured = workload.measure(peer, n)
     else:
         with peer() as opened:
             measured = workload.measure(opened, n)
-    return {"version": peer.version(), "about": peer.about, **dataclasses.asdict(measured)}
+    about = {"version": peer.version(), "about": peer.about, "bare": peer.bare}
+    return {**about, **dataclasses.asdict(measured)}
 
 
 def main() -> None:

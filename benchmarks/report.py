@@ -1,111 +1,127 @@
-"""Measurements to tables: `python -m benchmarks.report .benchmarks/latest.jsonl`.
+"""Measurements to tables and a chart: `python -m benchmarks.report .benchmarks/latest.jsonl [--publish]`.
 
-Medians over the rounds, lowest and highest beside them. The ratio to modal_lite is taken within each round, then its
-median: above 1, modal_lite is that many times better, whatever better means for the workload.
+Beside the measurements appear a summary in JSON, the tables in Markdown and the chart in SVG; `--publish` writes them
+to benchmarks/figures.* instead, which the documentation shows.
 """
 
 import argparse
+import dataclasses
 import json
-import statistics
 from pathlib import Path
-from typing import Any
 
-from benchmarks.workloads import WORKLOADS, Workload
-
-OURS = "modal_lite"
-
-Row = dict[str, Any]
+from benchmarks.chart import chart
+from benchmarks.summary import OURS, Figures, Row, Summary, summarize
 
 
-def markdown(path: Path) -> str:
+def write(measurements: Path, publish: bool = False) -> str:
+    """Writes summary, tables and chart. Returns the tables."""
+    summary = summarize(measurements)
+    folder, stem = (Path(__file__).parent, "figures") if publish else (measurements.parent, measurements.stem)
+    tables = markdown(summary, f"{stem}.svg")
+    as_json = json.dumps(dataclasses.asdict(summary), indent=1, ensure_ascii=False) + "\n"
+    for suffix, content in (("json", as_json), ("md", tables), ("svg", chart(summary))):
+        (folder / f"{stem}.{suffix}").write_text(content)
+    return tables
+
+
+def markdown(summary: Summary, chart_name: str) -> str:
     """The whole report."""
-    described, *rows = [json.loads(line) for line in path.read_text().splitlines()]
-    parts = [preamble(described["machine"], rows), summary(rows)]
-    for name, workload in WORKLOADS.items():
-        of_workload = [row for row in rows if row["workload"] == name]
-        if of_workload:
-            parts.append(table(name, workload, of_workload))
-    return "\n\n".join(parts)
+    parts = [preamble(summary), f"![modal_lite beside its peers, by workload]({chart_name})", goals(summary)]
+    parts.append(medians(summary))
+    parts += [table(name, row) for name, row in summary.rows.items()]
+    if summary.parts:
+        parts.append(parts_alone(summary.parts))
+    return "\n\n".join(parts) + "\n"
 
 
-def preamble(described: Row, rows: list[Row]) -> str:
+def preamble(summary: Summary) -> str:
     """Machine, versions, rounds and load."""
-    versions = {row["peer"]: f"{row['version']}: {row['about']}" for row in rows if "version" in row}
-    loads = [row["load"] for row in rows]
+    machine = summary.machine
+    median, highest = summary.load
+    peers = [f"* `{name}` {peer.version}: {peer.about}" for name, peer in summary.peers.items() if not peer.bare]
+    bare = [f"* `{name}` {peer.version}: {peer.about}" for name, peer in summary.peers.items() if peer.bare]
     lines = [
-        f"{described['date']}, {described['processor']}, {described['cores']} cores, {described['memory_gib']} GiB, "
-        f"{described['system']}, {described['python']}. Rounds: {1 + max(row['round'] for row in rows)}. "
-        f"Load average before a measurement: median {statistics.median(loads):.1f}, highest {max(loads):.1f}.",
+        "# Figures",
         "",
-        *(f"* `{peer}` {version}" for peer, version in versions.items()),
+        "Made by `python -m benchmarks.run`, not edited. The README beside this file says how they are measured.",
+        "",
+        f"{machine['date']}, commit {machine['commit']}, {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['memory_gib']} GiB, {machine['system']}, {machine['python']}. Rounds: {summary.rounds}. "
+        f"Load average before a measurement: median {median:.1f}, highest {highest:.1f}.",
+        "",
+        *peers,
     ]
+    if bare:
+        lines += ["", "No competitors, but what the bare means take:", "", *bare]
     return "\n".join(lines)
 
 
-def summary(rows: list[Row]) -> str:
-    """The medians of everything in one table: a line for each workload, a column for each peer."""
-    peers = list(dict.fromkeys(row["peer"] for row in rows))
-    values: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        if "value" in row:
-            values.setdefault((row["workload"], row["peer"]), []).append(row["value"])
-    lines = [f"| median | better | {' | '.join(peers)} |", "|---|---|" + "---:|" * len(peers)]
-    for name, workload in WORKLOADS.items():
-        cells = [number(statistics.median(found)) if (found := values.get((name, peer))) else "" for peer in peers]
-        if any(cells):
-            better = "more" if workload.more_is_better else "less"
-            lines.append(f"| `{name}`, {workload.unit} | {better} | {' | '.join(cells)} |")
+def goals(summary: Summary) -> str:
+    """What modal_lite is to reach, and whether it does."""
+    lines = ["## Goals", "", "| workload | goal | measured | reached |", "|---|---|---:|---|"]
+    for name, row in summary.rows.items():
+        for verdict in row.goals:
+            measured = "" if verdict.measured is None else number(verdict.measured) + "×" * ("×" in verdict.goal)
+            reached = {None: "not measured", True: "yes", False: "**no**"}[verdict.reached]
+            lines.append(f"| `{name}` | {verdict.goal} | {measured} | {reached} |")
     return "\n".join(lines)
 
 
-def table(name: str, workload: Workload, rows: list[Row]) -> str:
+def medians(summary: Summary) -> str:
+    """Everything in one table: a line for each workload, a column for each peer."""
+    peers = list(summary.peers)
+    lines = ["## Medians", "", f"| median | better | {' | '.join(peers)} |", "|---|---|" + "---:|" * len(peers)]
+    for name, row in summary.rows.items():
+        cells = [number(row.peers[peer].median) if peer in row.peers else "" for peer in peers]
+        lines.append(f"| `{name}`, {row.unit} | {better(row)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def table(name: str, row: Row) -> str:
     """One workload, the best peer first, those that failed last."""
-    better = "more" if workload.more_is_better else "less"
+    low, high = row.load
     lines = [
-        f"**{name}**: {workload.title}. {workload.unit}, {better} is better.",
+        f"## {name}",
+        "",
+        f"{row.title[0].upper()}{row.title[1:]}. {row.unit}, {better(row)} is better. "
+        f"Load average {low:.1f} – {high:.1f}.",
         "",
         f"| peer | n | median | lowest – highest | {OURS} is better by | also |",
         "|---|---:|---:|---:|---:|---|",
     ]
-    by_peer: dict[str, list[Row]] = {}
-    for row in rows:
-        by_peer.setdefault(row["peer"], []).append(row)
-    done = {peer: [row for row in those if "value" in row] for peer, those in by_peer.items()}
-    ranked = sorted(
-        (peer for peer in done if done[peer]),
-        key=lambda peer: statistics.median(row["value"] for row in done[peer]),
-        reverse=workload.more_is_better,
-    )
-    for peer in ranked:
-        lines.append(line(peer, workload, done[peer], done.get(OURS, [])))
-    for peer, those in by_peer.items():
-        for error in sorted({row["error"] for row in those if "error" in row}):
-            count = sum(row.get("error") == error for row in those)
+    lines += [line(peer, figures) for peer, figures in row.peers.items()]
+    for peer, errors in row.failures.items():
+        for error, count in errors.items():
             lines.append(f"| {peer} | | failed {count} times | | | {error.replace('|', ' ')} |")
     return "\n".join(lines)
 
 
-def line(peer: str, workload: Workload, rows: list[Row], ours: list[Row]) -> str:
+def line(peer: str, figures: Figures) -> str:
     """One peer's line."""
-    values = [row["value"] for row in rows]
-    ratio = "" if peer == OURS or not workload.compared else times(ratios(workload, rows, ours))
-    also = "; ".join(
-        f"{number(statistics.median(row['more'][label] for row in rows))} {label}" for label in rows[0]["more"]
-    )
-    spread = f"{number(min(values))} – {number(max(values))}"
-    return f"| {peer} | {rows[0]['n']:,} | {number(statistics.median(values))} | {spread} | {ratio} | {also} |"
+    ratio = "" if figures.better is None else f"{figures.better:.2f}×"
+    also = "; ".join(f"{number(value)} {label}" for label, value in figures.more.items())
+    spread = f"{number(figures.lowest)} – {number(figures.highest)}"
+    return f"| {peer} | {figures.n:,} | {number(figures.median)} | {spread} | {ratio} | {also} |"
 
 
-def ratios(workload: Workload, theirs: list[Row], ours: list[Row]) -> list[float]:
-    """How many times better modal_lite was, of each round in which both were measured."""
-    by_round = {row["round"]: row["value"] for row in ours}
-    pairs = [(by_round[row["round"]], row["value"]) for row in theirs if row["round"] in by_round]
-    return [our / their if workload.more_is_better else their / our for our, their in pairs]
+def parts_alone(parts: dict[str, list[float]]) -> str:
+    """The micro-benchmarks."""
+    lines = [
+        "## Parts",
+        "",
+        "What parts of modal_lite take by themselves (`python -m benchmarks.micro`), in µs.",
+        "",
+        "| part | median | lowest – highest |",
+        "|---|---:|---:|",
+    ]
+    for label, (median, lowest, highest) in parts.items():
+        lines.append(f"| {label} | {median:.3f} | {lowest:.3f} – {highest:.3f} |")
+    return "\n".join(lines)
 
 
-def times(found: list[float]) -> str:
-    """The median of the ratios, for people."""
-    return f"{statistics.median(found):.2f}×" if found else ""
+def better(row: Row) -> str:
+    """Which way is up."""
+    return "more" if row.more_is_better else "less"
 
 
 def number(value: float) -> str:
@@ -119,7 +135,9 @@ def main() -> None:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("measurements", type=Path)
-    print(markdown(parser.parse_args().measurements))
+    parser.add_argument("--publish", action="store_true", help="write benchmarks/figures.*")
+    given = parser.parse_args()
+    print(write(given.measurements, given.publish))
 
 
 if __name__ == "__main__":

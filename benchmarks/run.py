@@ -1,4 +1,7 @@
-"""The whole comparison: `python -m benchmarks.run [--rounds N] [--peers a,b] [--workloads x,y] [--out FILE]`.
+"""The whole comparison: `python -m benchmarks.run [--rounds N] [--peers a,b] [--workloads x,y] [--publish]`.
+
+The measurements go to .benchmarks/latest.jsonl as they come; `benchmarks.report` writes a summary, the tables and a
+chart beside them.
 
 Within a round every peer runs a workload before any runs the next, and the order of the peers turns by one each round:
 a machine that is busy for a minute slows all of them, and the ratios within a round keep their meaning.
@@ -70,6 +73,16 @@ def compare(given: argparse.Namespace) -> None:
                     said = row.get("error") or f"{row['value']:,.1f} {WORKLOADS[workload].unit}"
                     took = time.monotonic() - start
                     print(f"round {round_number + 1} {workload} {peer}: {said} [{took:.0f} s]", file=sys.stderr)
+        if given.parts:
+            print(json.dumps({"parts": measure_parts()}), file=out)
+
+
+def measure_parts() -> dict[str, list[float]]:
+    """The micro-benchmarks, in a process of their own: they start the library's thread and set signal handlers."""
+    command = [sys.executable, "-m", "benchmarks.micro", "--json"]
+    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    parts: dict[str, list[float]] = json.loads(output)
+    return parts
 
 
 def names(text: str) -> list[str]:
@@ -86,11 +99,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(".benchmarks/latest.jsonl"), help="where they are written")
     parser.add_argument("--scale", type=float, default=1.0, help="part of the inputs, for a quick look (default: 1)")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one measurement (default: 120)")
+    parser.add_argument("--parts", action=argparse.BooleanOptionalAction, default=True, help="the micro-benchmarks too")
+    parser.add_argument("--publish", action="store_true", help="write benchmarks/figures.*, which the docs show")
     given = parser.parse_args()
+    # Ended by a signal, it would leave the measurement behind that it waits for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     for name in {*given.peers} - {*peers.WHERE} | {*given.workloads} - {*WORKLOADS}:
         parser.error(f"there is no peer or workload {name!r}; peers: {list(peers.WHERE)}; workloads: {list(WORKLOADS)}")
     compare(given)
-    print(report.markdown(given.out))
+    print(report.write(given.out, given.publish))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,13 @@ WHERE = {
     "loky": ("loky", "benchmarks.peers.loky:Loky"),
     "joblib": ("joblib", "benchmarks.peers.joblib:Joblib"),
     "mpire": ("mpire", "benchmarks.peers.mpire:Mpire"),
+    "mpire_c1": ("mpire", "benchmarks.peers.mpire:Mpire1"),
     "ray": ("ray", "benchmarks.peers.ray:Ray"),
     "dask": ("distributed", "benchmarks.peers.dask:Dask"),
+    "sockets_c64": ("socket", "benchmarks.peers.sockets:Sockets64"),
+    "sockets_c1": ("socket", "benchmarks.peers.sockets:Sockets1"),
+    "presplit": ("socket", "benchmarks.peers.sockets:Presplit"),
+    "memcpy": ("numpy", "benchmarks.peers.memcpy:Memcpy"),
     "synchronicity": ("synchronicity", "benchmarks.peers.synchronicity:Synchronicity"),
 }
 """Name: (module that must be installed, class)."""

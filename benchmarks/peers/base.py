@@ -1,4 +1,4 @@
-"""What a peer is: a warm pool of two worker processes, and the ways it has to run a function in them."""
+"""What a peer is: a warm pool of worker processes, and the ways it has to run a function in them."""
 
 import importlib.metadata
 import platform
@@ -19,8 +19,12 @@ class Peer:
     """Where the version comes from; None for the standard library."""
     cold_script: ClassVar[str | None] = None
     """A whole program that starts everything, prints what f(41) is, and ends; f adds one."""
+    bare: ClassVar[bool] = False
+    """No competitor, but what the bare means take of which the others consist: a socket, a copy, a sleep."""
+    only: ClassVar[tuple[str, ...] | None] = None
+    """Workloads for which it is there; None: all that it has the methods for."""
     shares: ClassVar[dict[str, float]] = {}
-    """Workloads of which this peer gets a part of the inputs only, because it would take minutes."""
+    """Workloads of which this peer gets a part of the inputs only, or none, because it would take minutes."""
 
     map: Callable[[Function, Iterable[Any]], list[Any]] | None = None
     """All results, in the order of the inputs."""
@@ -39,6 +43,9 @@ class Peer:
     def version(cls) -> str:
         """The version of what is measured."""
         return importlib.metadata.version(cls.distribution) if cls.distribution else platform.python_version()
+
+    def __init__(self, workers: int = WORKERS) -> None:
+        self.workers = workers
 
     def __enter__(self) -> "Peer":
         return self

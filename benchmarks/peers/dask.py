@@ -7,13 +7,20 @@ from typing import Any
 
 from distributed import Client, LocalCluster
 
-from benchmarks.peers.base import WORKERS, Function, Peer
+from benchmarks.peers.base import Function, Peer
 
 
 class Dask(Peer):
     about = "`LocalCluster` of 2 processes with 1 thread each: `client.map` and `gather`, `submit(f, x).result()`"
     distribution = "distributed"
-    shares = {"noop_map": 0.15, "map_1kib": 0.2, "one_blocking_call": 0.2}
+    shares = {
+        "noop_map": 0.15,
+        "noop_map_200k": 0,
+        "map_1kib": 0.2,
+        "arrays_8mib": 0.2,
+        "one_blocking_call": 0.2,
+        "containers_16": 0,
+    }
     cold_script = """
 from distributed import Client, LocalCluster
 
@@ -29,7 +36,9 @@ if __name__ == "__main__":
     def __enter__(self) -> Peer:
         warnings.filterwarnings("ignore")
         logging.disable(logging.CRITICAL)
-        self._cluster = LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None)
+        self._cluster = LocalCluster(
+            n_workers=self.workers, threads_per_worker=1, processes=True, dashboard_address=None
+        )
         self._client = Client(self._cluster)
         return self
 

@@ -1,11 +1,11 @@
 """joblib.Parallel with its default backend and batching."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import joblib
 
-from benchmarks.peers.base import WORKERS, Function, Peer
+from benchmarks.peers.base import Function, Peer
 
 
 class Joblib(Peer):
@@ -23,7 +23,7 @@ if __name__ == "__main__":
 """
 
     def __enter__(self) -> Peer:
-        self._parallel = joblib.Parallel(n_jobs=WORKERS)
+        self._parallel = joblib.Parallel(n_jobs=self.workers)
         self._parallel.__enter__()
         return self
 
@@ -33,6 +33,10 @@ if __name__ == "__main__":
     def map(self, function: Function, items: Iterable[Any]) -> list[Any]:
         task = joblib.delayed(function)
         return list(self._parallel(task(item) for item in items))
+
+    def stream(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
+        task = joblib.delayed(function)
+        return iter(joblib.Parallel(n_jobs=self.workers, return_as="generator")(task(item) for item in items))
 
     def call(self, function: Function, item: Any) -> Any:
         return self.map(function, [item])[0]

@@ -4,7 +4,6 @@ from concurrent.futures import Executor
 
 from loky import get_reusable_executor
 
-from benchmarks.peers.base import WORKERS
 from benchmarks.peers.process_pool import ProcessPool
 
 
@@ -22,5 +21,5 @@ if __name__ == "__main__":
 """
 
     def _start(self) -> Executor:
-        executor: Executor = get_reusable_executor(max_workers=WORKERS)
+        executor: Executor = get_reusable_executor(max_workers=self.workers)
         return executor

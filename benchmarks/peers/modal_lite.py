@@ -6,22 +6,22 @@ from typing import Any
 
 import modal_lite as modal
 from benchmarks import functions
-from benchmarks.peers.base import Function, Peer
+from benchmarks.peers.base import WORKERS, Function, Peer
 
 app = modal.App("benchmarks")
 
 
-@app.function(max_containers=2)
+@app.function(max_containers=WORKERS)
 def identity(value: Any) -> Any:
     return value
 
 
-@app.function(max_containers=2)
+@app.function(max_containers=WORKERS)
 def snooze(seconds: float) -> float:
     return functions.snooze(seconds)
 
 
-@app.function(max_containers=2)
+@app.function(max_containers=WORKERS)
 def count(n: int) -> Iterator[int]:
     yield from range(n)
 
@@ -46,6 +46,12 @@ if __name__ == "__main__":
         print(f.remote(41), flush=True)
 """
 
+    def __init__(self, workers: int = WORKERS) -> None:
+        super().__init__(workers)
+        self._functions = FUNCTIONS
+        if workers != WORKERS:
+            self._functions = {key: f.with_options(max_containers=workers) for key, f in FUNCTIONS.items()}
+
     def __enter__(self) -> Peer:
         self._run = app.run()
         self._run.__enter__()
@@ -62,19 +68,19 @@ if __name__ == "__main__":
             return "this tree"
 
     def map(self, function: Function, items: Iterable[Any]) -> list[Any]:
-        return list(FUNCTIONS[function].map(items))
+        return list(self._functions[function].map(items))
 
     def stream(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
-        return iter(FUNCTIONS[function].map(items))
+        return iter(self._functions[function].map(items))
 
     def amap(self, function: Function, items: Iterable[Any]) -> AsyncIterator[Any]:
-        return aiter(FUNCTIONS[function].map.aio(items))
+        return aiter(self._functions[function].map.aio(items))
 
     def call(self, function: Function, item: Any) -> Any:
-        return FUNCTIONS[function].remote(item)
+        return self._functions[function].remote(item)
 
     async def acall(self, function: Function, item: Any) -> Any:
-        return await FUNCTIONS[function].remote.aio(item)
+        return await self._functions[function].remote.aio(item)
 
     def generate(self, n: int) -> Iterator[int]:
         return iter(count.remote_gen(n))

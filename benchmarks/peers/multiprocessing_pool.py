@@ -9,6 +9,7 @@ from benchmarks.peers.base import WORKERS, Function, Peer
 
 class MultiprocessingPool(Peer):
     about = "`multiprocessing.Pool(2)`: `imap(f, xs)` with chunksize 1, `apply(f, (x,))`"
+    shares = {"noop_map_200k": 0.25, "generator_1m": 0.1}
     cold_script = """
 import multiprocessing
 
@@ -20,8 +21,9 @@ if __name__ == "__main__":
         print(pool.apply(f, (41,)), flush=True)
 """
 
-    def __init__(self) -> None:
-        self._pool = multiprocessing.Pool(WORKERS)
+    def __init__(self, workers: int = WORKERS) -> None:
+        super().__init__(workers)
+        self._pool = multiprocessing.Pool(workers)
 
     def __exit__(self, *error: object) -> None:
         self._pool.terminate()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from benchmarks.peers.base import WORKERS, Function, Peer
+from benchmarks.peers.base import Function, Peer
 
 # Ray reads its environment when it is imported.
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
@@ -17,7 +17,14 @@ import ray
 class Ray(Peer):
     about = "Ray tasks with `num_cpus=2`: all submitted, then one `ray.get`; `await ref`"
     distribution = "ray"
-    shares = {"noop_map": 0.25, "map_1kib": 0.2, "one_blocking_call": 0.2, "one_awaited_call": 0.2}
+    shares = {
+        "noop_map": 0.25,
+        "noop_map_200k": 0,
+        "map_1kib": 0.2,
+        "one_blocking_call": 0.2,
+        "one_awaited_call": 0.2,
+        "containers_16": 0,
+    }
     cold_script = """
 import logging, os
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
@@ -32,7 +39,7 @@ if __name__ == "__main__":
 """
 
     def __enter__(self) -> Peer:
-        ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(num_cpus=self.workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         return self
 
     def __exit__(self, *error: object) -> None:

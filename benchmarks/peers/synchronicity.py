@@ -1,10 +1,10 @@
-"""A bare synchronicity call without any work behind it: what no call of modal_lite can be faster than."""
+"""A bare synchronicity call without any work behind it."""
 
 from typing import Any
 
 from synchronicity import Synchronizer
 
-from benchmarks.peers.base import Function, Peer
+from benchmarks.peers.base import WORKERS, Function, Peer
 
 
 class Nothing:
@@ -15,8 +15,20 @@ class Nothing:
 class Synchronicity(Peer):
     about = "a wrapped coroutine that returns its argument: no worker, no pickling"
     distribution = "synchronicity"
+    bare = True
+    cold_script = """
+from synchronicity import Synchronizer
 
-    def __init__(self) -> None:
+class Adder:
+    async def add(self, x):
+        return x + 1
+
+if __name__ == "__main__":
+    print(Synchronizer().wrap(Adder)().add(41), flush=True)
+"""
+
+    def __init__(self, workers: int = WORKERS) -> None:
+        super().__init__(workers)
         self._nothing = Synchronizer().wrap(Nothing)()
 
     def call(self, function: Function, item: Any) -> Any:
