@@ -20,7 +20,10 @@ import psutil
 import modal_lite as modal
 from benchmarks import machine
 from modal_lite._client import _Client
+from modal_lite._core.interfaces import OnEnd
 from modal_lite._core.messages import Lease
+from modal_lite._core.payload import Payload
+from modal_lite._core.requests import OutputBatch, RunCall
 from modal_lite._scheduler import Scheduler, events
 from modal_lite._server.service import Service
 from modal_lite._transport.channel import Channel
@@ -43,12 +46,12 @@ def nothing(value: int) -> int:
 
 STAGES = (
     ("the caller's thread: handle resolved, argument pickled", "client"),
-    ("crossing to the library's loop", "request"),
+    ("taking over the library's loop", "request"),
     ("control plane: the scheduler leases the input", "lease"),
     ("to the container: written, its thread woken, argument unpickled", "function"),
     ("back from it: value pickled, written, the loop woken, decoded", "report"),
     ("control plane: the scheduler accepts the value, the request is answered", "answer"),
-    ("crossing to the caller's thread, value unpickled", "end"),
+    ("leaving the loop, value unpickled", "end"),
 )
 """What passes until a stamp, and the stamp."""
 
@@ -72,21 +75,19 @@ def stamp_calls() -> None:
 
         setattr(owner, name, wrapper)
 
-    def left(owner: type, name: str, stamp: str) -> None:
-        original = getattr(owner, name)
+    run = Service.run
 
-        @functools.wraps(original)
-        async def wrapper(*args: Any) -> Any:
-            try:
-                return await original(*args)
-            finally:
-                stamps[stamp] = time.perf_counter()
+    def run_and_stamp(service: Service, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
+        stamps["request"] = time.perf_counter()
 
-        setattr(owner, name, wrapper)
+        def ended(reply: OutputBatch | Exception) -> None:
+            stamps["answer"] = time.perf_counter()
+            on_end(reply)
 
+        return run(service, request, payload, ended)
+
+    Service.run = run_and_stamp  # type: ignore[method-assign]
     entered(_Client, "run", "client")
-    left(Service, "request", "answer")
-    entered(Service, "request", "request")
     entered(Channel, "send", "lease", lambda channel, message, *payload: isinstance(message, Lease))
     entered(Scheduler, "handle", "report", lambda scheduler, event, now: isinstance(event, events.OutputsReported))
 
