@@ -1,4 +1,8 @@
-"""A channel for event loops: frames over a non-blocking socket, written at once when the socket takes them."""
+"""A channel for event loops: frames over a non-blocking socket, written at once when the socket takes them.
+
+Of the frames sent in one turn of the loop the first is written at once, so that whoever waits for it can begin. The
+others follow together when the turn ends: a system call, and a wake-up of the other side, for all of them.
+"""
 
 import asyncio
 import socket
@@ -33,6 +37,8 @@ class Channel:
         self._on_message = on_message
         self._on_close = on_close
         self._unsent: deque[memoryview] = deque()
+        self._gathering = False
+        """True from the first frame of a turn until the others are written."""
         self._closed = False
         self._loop.add_reader(sock, self._readable)
 
@@ -54,9 +60,11 @@ class Channel:
         if self._closed:
             return
         parts = encode(message, payload)
-        if self._unsent:
+        if self._unsent or self._gathering:
             self._unsent.extend(views(parts))
             return
+        self._gathering = True
+        self._loop.call_soon(self._write_gathered)
         if len(parts) == 1:
             try:
                 sent = self._sock.send(parts[0])
@@ -71,14 +79,14 @@ class Channel:
         else:
             self._unsent.extend(views(parts))
             self._write()
-        if self._unsent and not self._closed:
-            self._loop.add_writer(self._sock, self._writable)
 
     def close(self) -> None:
-        """Ends the connection; what was not sent is dropped. Safe to call again."""
+        """Ends the connection; what the socket does not take at once is dropped. Safe to call again."""
         if self._closed:
             return
         self._closed = True
+        if self._gathering:
+            self._write()
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._unsent.clear()
@@ -89,6 +97,12 @@ class Channel:
         if not self._closed:
             self.close()
             self._loop.call_soon(self._on_close, error)
+
+    def _write_gathered(self) -> None:
+        self._gathering = False
+        self._write()
+        if self._unsent and not self._closed:
+            self._loop.add_writer(self._sock, self._writable)
 
     def _writable(self) -> None:
         self._write()
