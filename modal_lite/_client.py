@@ -119,10 +119,21 @@ class _Client:
         return batch.chunk_size
 
     async def exchange(
-        self, call_id: str, start: int, count: int, encoding: Encoding, payload: Payload, closed: bool, wait: bool
+        self,
+        call_id: str,
+        start: int,
+        count: int,
+        encoding: Encoding,
+        payload: Payload,
+        closed: bool,
+        wait: bool,
+        awaited: int | None = None,
     ) -> OutputBatch:
-        """Adds a chunk of inputs (none if `count` is 0), takes the outputs that are there."""
-        request = ExchangeChunk(call_id, start, count, encoding, closed, wait)
+        """Adds a chunk of inputs (none if `count` is 0), takes the outputs that are there.
+
+        If `wait`, there is at least one, and the one that starts with input `awaited` is among them, or none will come.
+        """
+        request = ExchangeChunk(call_id, start, count, encoding, closed, wait, awaited)
         return cast(OutputBatch, await self._request(request, payload))
 
     async def next_values(self, call_id: str, consumed: int) -> OutputBatch:

@@ -23,6 +23,8 @@ WINDOW_BYTES = 64 << 20
 MIN_WINDOW = 16
 _WINDOW_SHARE = 4
 """A chunk is at most this fraction of the window, so that containers have work while the next one is made."""
+_SMALL_COUNT, _SMALL_BYTES = 16, 4 << 10
+"""Inputs, and bytes, that travel together even if leases are to be smaller: they are cut from it."""
 
 
 async def map_blocks(
@@ -46,7 +48,7 @@ async def map_blocks(
     try:
         await exchange.open(function_id)
         while not exchange.finished:
-            for block in outputs.take(await exchange.step()):
+            for block in outputs.take(await exchange.step(outputs.awaited)):
                 values, failed, error = _held(block, return_exceptions, wrap)
                 exchange.window.saw(block)
                 if progress is not None:
@@ -88,14 +90,16 @@ class _Exchange:
         """Gives the call up: what is unfinished is cancelled."""
         self._client.forget_call(self._call_id)
 
-    async def step(self) -> list[Output]:
-        """Sends a chunk, if there is room for one, and takes the outputs that are there; waits if there is none."""
+    async def step(self, awaited: int | None) -> list[Output]:
+        """Sends a chunk, if there is room for one, and takes the outputs that are there; waits if there is none.
+
+        What it waits for is the output that starts with input `awaited`, or any.
+        """
         source, window = self._source, self.window
         outputs: list[Output] = []
         chunk = _NO_CHUNK
-        room = window.room(source.mean_bytes)
-        if room > 0 and not source.exhausted:
-            chunks = await source.next_chunks(max(1, min(self._chunk_size, room, window.size // _WINDOW_SHARE)))
+        if not self._full():
+            chunks = await source.next_chunks(self._next_count())
             # More than one only if some input does not pickle; that one is an output already.
             for another in chunks:
                 window.pulled += another.count
@@ -105,13 +109,25 @@ class _Exchange:
                 if chunk.count:
                     outputs += await self._send(chunk, closes=False, wait=False)
                 chunk = another
-        full = source.exhausted or window.room(source.mean_bytes) <= 0
         closes, self._closed = source.exhausted and not self._closed, source.exhausted
-        return outputs + await self._send(chunk, closes, wait=full and not outputs)
+        return outputs + await self._send(chunk, closes, wait=self._full() and not outputs, awaited=awaited)
 
-    async def _send(self, chunk: Chunk, closes: bool, wait: bool) -> list[Output]:
+    def _full(self) -> bool:
+        """True if nothing is to be pulled now.
+
+        Room for less than a whole chunk does not count: inputs that replace results one by one would travel so, too.
+        """
+        return self._source.exhausted or self.window.room(self._source.mean_bytes) < self._next_count()
+
+    def _next_count(self) -> int:
+        """How many inputs the next chunk is to have."""
+        bytes_each = max(1.0, self._source.mean_bytes)
+        count = max(self._chunk_size, min(_SMALL_COUNT, int(_SMALL_BYTES / bytes_each)))
+        return max(1, min(count, self.window.size // _WINDOW_SHARE))
+
+    async def _send(self, chunk: Chunk, closes: bool, wait: bool, awaited: int | None = None) -> list[Output]:
         batch = await self._client.exchange(
-            self._call_id, chunk.start, chunk.count, self._source.encoding, chunk.payload, closes, wait
+            self._call_id, chunk.start, chunk.count, self._source.encoding, chunk.payload, closes, wait, awaited
         )
         self._chunk_size, self.finished = batch.chunk_size, batch.finished
         return batch.outputs
@@ -163,18 +179,24 @@ class _Window:
 class _Outputs(Protocol):
     """Decides when an output may be yielded."""
 
+    @property
+    def awaited(self) -> int | None:
+        """The input that the output begins with for which all others wait; None if there is no such thing."""
+
     def take(self, arrived: list[Output]) -> list[Output]:
         """Takes outputs in, gives those whose turn it is."""
 
 
 class _AsTheyCome:
+    awaited = None
+
     def take(self, arrived: list[Output]) -> list[Output]:
         return arrived
 
 
 class _Ordered:
     def __init__(self) -> None:
-        self._next = 0
+        self.awaited = 0
         self._held: dict[int, Output] = {}
 
     def take(self, arrived: list[Output]) -> list[Output]:
@@ -182,8 +204,8 @@ class _Ordered:
         for block in arrived:
             held[block.start] = block
         ready = []
-        while self._next in held:
-            block = held.pop(self._next)
+        while self.awaited in held:
+            block = held.pop(self.awaited)
             ready.append(block)
-            self._next += block.count
+            self.awaited += block.count
         return ready

@@ -124,6 +124,8 @@ class ExchangeChunk(Request, frozen=True, tag=12):
     """No more inputs will come."""
     wait: bool
     """Answer only when there is a result, or the call has ended."""
+    awaited: int | None
+    """The input that the next result to be used begins with, if only that one is worth an answer."""
 
 
 class NextValues(Request, frozen=True, tag=13):

@@ -2,7 +2,6 @@
 
 from modal_lite._scheduler import policy
 from modal_lite._scheduler.containers import Containers
-from modal_lite._scheduler.cores import Cores
 from modal_lite._scheduler.leasing import Leasing
 from modal_lite._scheduler.records import Container, ContainerState, Function
 from modal_lite._scheduler.scaling import Scaling
@@ -14,17 +13,13 @@ class Checks:
 
     Args:
         timetable: takes when to look again.
-        cores: says who may run more.
-        scaling: ends containers, and starts others.
+        scaling: ends containers, starts others, says who may start one.
         leasing: asks inputs back.
         containers: counts those that were not ready in time.
     """
 
-    def __init__(
-        self, timetable: Timetable, cores: Cores, scaling: Scaling, leasing: Leasing, containers: Containers
-    ) -> None:
+    def __init__(self, timetable: Timetable, scaling: Scaling, leasing: Leasing, containers: Containers) -> None:
         self._timetable = timetable
-        self._cores = cores
         self._scaling = scaling
         self._leasing = leasing
         self._containers = containers
@@ -88,8 +83,4 @@ class Checks:
     def _has_room_elsewhere(self, container: Container) -> bool:
         """True if inputs that wait in this container could begin in another one."""
         function = container.function
-        live = function.live
-        if any(c.idle for c in live):
-            return True
-        maximum = function.settings.max_containers
-        return (maximum is None or len(live) < maximum) and self._cores.may_activate(function)
+        return any(c.idle for c in function.live) or self._scaling.may_grow(function)

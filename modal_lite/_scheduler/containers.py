@@ -54,6 +54,7 @@ class Containers:
         self._cores.recount(container)
         self._timetable.look_again(container)
         self._leasing.serve(container.function, now)
+        self._leasing.relieve(container.function, container)
 
     def waiting(self, event: on.ContainerWaiting, now: float) -> None:
         """See `ContainerWaiting`."""

@@ -64,11 +64,12 @@ class Leasing:
         if not function.backlog or function.removed:
             return
         # Idle containers first, then second leases for those that run one.
+        may_grow = self._scaling.may_grow(function)
         for held in (0, 1):
             for container in function.containers.values():
                 if not function.backlog:
                     break
-                if len(container.leases) != held or not policy.may_hold_more(function, container):
+                if len(container.leases) != held or not policy.may_hold_more(function, container, may_grow):
                     continue
                 if self._cores.may_lease(function, container):
                     self._give(function, container, now)
@@ -94,6 +95,7 @@ class Leasing:
             waiting.losses,
             reported=waiting.start,
             since=now,
+            patience=policy.patience(function),
         )
         if stop == waiting.stop:
             call.pending.popleft()
@@ -121,6 +123,13 @@ class Leasing:
         if not lease.recalled and lease.outstanding:
             lease.recalled = True
             self._commands.append(do.RecallLease(lease.container.container_id, lease.lease_id))
+
+    def relieve(self, function: Function, idle: Container) -> None:
+        """Asks for what waits in another container, the last to be run there, if this one has found nothing to do."""
+        if idle.idle and not function.backlog and self._cores.may_lease(function, idle):
+            crowded = policy.most_crowded(function)
+            if crowded is not None:
+                self.recall(crowded.leases[-1])
 
     def recall_unstarted(self, container: Container) -> None:
         """Asks for all that waits in the container behind the input that runs."""

@@ -1,9 +1,11 @@
 """How much to lease at a time, who may start a container, when to look again: the rules with numbers in them.
 
 Leases. A lease aims at LEASE_SECONDS of work by the function's measured duration: tiny inputs travel by the hundred,
-slow ones alone. Nothing is known before the first report, so the first leases are of one input; from then on a lease
-may be GROWTH times as long as the longest before it. A call of at most SMALL_CALL inputs is never batched: what a lost
-container has finished but not reported must run again, and with so few inputs batching saves nothing worth that.
+slow ones alone. So much keeps a container at its inputs instead of its leases, and is harmless: what waits behind an
+input that proves slow, or in one container while another is idle, is recalled. Nothing is known before the first
+report, so the first leases are of one input; from then on a lease may be GROWTH times as long as the longest before it.
+A call of at most SMALL_CALL inputs is never batched: what a lost container has finished but not reported must run
+again, and with so few inputs batching saves nothing worth that.
 
 Containers. A container counts against the cores ("slots") while it starts or runs an input that does not itself wait
 for a call. A function with work may always have one such container, so nobody starves and nested calls cannot deadlock.
@@ -14,14 +16,20 @@ of cores: up to `max_containers`, and `min_containers` and `buffer_containers` b
 
 from modal_lite._scheduler.records import Call, Container, ContainerState, Function
 
-LEASE_SECONDS = 0.004
+LEASE_SECONDS = 0.04
 GROWTH = 8
 MAX_LEASE = 1024
 SMALL_CALL = 64
 PREFETCH_BELOW = 0.006
 """Functions faster than this (seconds) get a second lease while the first runs; a recall takes it back if need be."""
+PREFETCH_AT_LIMIT = 0.05
+"""The same for functions that may have no more containers than they have: others are better started than waited for."""
 SLOW_SECONDS = 0.01
-"""A lease without a report for this long has what is unstarted in it recalled."""
+"""A lease without a report for this long, or for two inputs of its function, has what is unstarted in it recalled."""
+SHARE_SECONDS = 0.0005
+"""Work of less than this is not worth dividing between containers."""
+LAST_PIECES = 8
+"""Leases per container that the last inputs of a call are divided into."""
 INTERRUPT_GRACE = 5.0
 """Seconds that an interrupted input may take to end before its container is killed."""
 MAX_LOSSES = 8
@@ -45,10 +53,20 @@ def lease_size(function: Function, call: Call, available: int) -> int:
         return 1
     by_time = int(LEASE_SECONDS / duration) if duration > 0 else MAX_LEASE
     size = min(available, by_time, function.lease_size * GROWTH, MAX_LEASE)
-    if call.closed:
-        # The last inputs are dealt out evenly. While more are to come that would only cut chunks into small pieces.
-        size = min(size, -(-function.backlog // max(1, len(function.containers))))
+    if size * duration > SHARE_SECONDS:
+        share = -(-function.backlog // _sharers(function, call))
+        size = min(size, max(share, int(SHARE_SECONDS / duration)))
     return max(1, size)
+
+
+def _sharers(function: Function, call: Call) -> int:
+    """Among how many leases the backlog is to be dealt out."""
+    containers = function.containers.values()
+    if call.closed:
+        # Towards the end in ever smaller pieces, so that all containers end together whatever an input takes.
+        return LAST_PIECES * max(1, len(containers))
+    # While more inputs are to come that would only cut chunks up: it is enough that none of the containers stays idle.
+    return max(1, len([c for c in containers if c.idle]))
 
 
 def chunk_size(function: Function) -> int:
@@ -70,8 +88,8 @@ def learn(function: Function, count: int, elapsed: float) -> None:
         function.duration = average + (_FALL if sample < average else _RISE) * (sample - average)
 
 
-def may_hold_more(function: Function, container: Container) -> bool:
-    """True if the container, ready and given its leases, should get another lease."""
+def may_hold_more(function: Function, container: Container, may_grow: bool) -> bool:
+    """True if the container, ready and given its leases, should get another lease; `may_grow` as in `Scaling`."""
     if container.state is not ContainerState.READY:
         return False
     held = container.leases
@@ -83,7 +101,24 @@ def may_hold_more(function: Function, container: Container) -> bool:
     head = held[0]
     if head.recalled or head.interrupted is not None:
         return False
-    return function.duration is not None and function.duration < PREFETCH_BELOW
+    below = PREFETCH_BELOW if may_grow else PREFETCH_AT_LIMIT
+    return function.duration is not None and function.duration < below
+
+
+def patience(function: Function) -> float:
+    """Seconds without a report after which nothing is to wait behind an input of the function."""
+    return max(SLOW_SECONDS, 2 * (function.duration or 0.0))
+
+
+def most_crowded(function: Function) -> Container | None:
+    """The container to relieve of what waits in it for the sake of an idle one; None if that is not worth a message."""
+    # Spares most idle containers the search: every active one runs an input. Those that start do not, and may hide what
+    # waits from the others until they ask for themselves.
+    if function.running <= function.active or function.duration is None:
+        return None
+    container = max(function.containers.values(), key=lambda c: c.unstarted)
+    worth = container.unstarted * function.duration >= SHARE_SECONDS
+    return container if worth and not container.leases[-1].recalled else None
 
 
 def may_activate(function: Function, total_active: int, slots: int, demanding: int) -> bool:
@@ -127,7 +162,7 @@ def next_check(container: Container) -> float | None:
         return head.interrupted + INTERRUPT_GRACE
     limit = None if settings.timeout is None else head.since + settings.timeout
     if container.crowded and any(not lease.recalled for lease in container.leases):
-        look = max(head.since, container.looked) + SLOW_SECONDS
+        look = max(head.since, container.looked) + head.patience
         return look if limit is None else min(look, limit)
     return limit
 

@@ -68,6 +68,8 @@ class Lease:
     reported: int
     since: float
     """When the input `reported` can have begun at the earliest: the last report, or the lease's arrival at the head."""
+    patience: float
+    """Seconds without a report after which nothing is to wait behind the input that runs."""
     recalled: bool = False
     interrupted: float | None = None
     """When its running input was asked to stop."""
@@ -155,6 +157,11 @@ class Container:
     def idle(self) -> bool:
         """Ready, and nothing to do."""
         return self.state is ContainerState.READY and not self.leases
+
+    @property
+    def unstarted(self) -> int:
+        """How many inputs in it wait behind the one that runs."""
+        return sum([lease.outstanding for lease in self.leases]) - 1 if self.leases else 0
 
     @property
     def crowded(self) -> bool:

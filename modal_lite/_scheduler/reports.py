@@ -107,6 +107,7 @@ class Reports:
         self._settle(lease, now)
         self._outcomes.finish_if_done(call)
         self._leasing.serve(call.function, now)
+        self._leasing.relieve(call.function, lease.container)
 
     def _settle(self, lease: Lease, now: float) -> None:
         """Drops the lease from its container once nothing of it is outstanding."""

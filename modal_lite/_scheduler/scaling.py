@@ -51,6 +51,11 @@ class Scaling:
             self._start(function, now)
             live += 1
 
+    def may_grow(self, function: Function) -> bool:
+        """True if one more container of the function may start now."""
+        maximum = function.settings.max_containers
+        return (maximum is None or len(function.live) < maximum) and self._cores.may_activate(function)
+
     def shrink(self, function: Function, now: float) -> None:
         """Stops containers without inputs beyond an explicit maximum."""
         limit = function.settings.max_containers

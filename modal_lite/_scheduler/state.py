@@ -56,7 +56,7 @@ class Scheduler:
         reports = Reports(self.containers, timetable, cores, scaling, leasing, outcomes)
         containers = Containers(self.functions, self.containers, timetable, cores, scaling, leasing, outcomes)
         functions = Functions(self.functions, self.calls, timetable, cores, scaling, leasing, calls)
-        self._checks = Checks(timetable, cores, scaling, leasing, containers)
+        self._checks = Checks(timetable, scaling, leasing, containers)
         self._handlers: dict[type[on.Event], Callable[[Any, float], None]] = {
             on.FunctionAdded: functions.added,
             on.FunctionChanged: functions.changed,

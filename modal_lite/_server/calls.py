@@ -54,7 +54,8 @@ class CallState:
         """Values that its consumer has taken."""
         self.credit: Callable[[int], None] | None = None
         """Tells the container that runs the generator how many values have been taken."""
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: list[tuple[asyncio.Future[None], int | None]] = []
+        """Who waits, each with the only input that is worth waking it for, None if any is."""
         self.on_finish: Callable[[CallState], None] | None = None
         """Called when no more outputs will come."""
 
@@ -72,12 +73,12 @@ class CallState:
                 self.kept[index] = output
         elif self.kind is not CallKind.DETACHED:
             self.ready.append(output)
-        self._wake()
+        self._wake(output.start)
 
     def finish(self) -> None:
         """No more outputs will come."""
         self.finished = True
-        self._wake()
+        self._wake(None)
         if self.on_finish is not None:
             self.on_finish(self)
 
@@ -87,18 +88,31 @@ class CallState:
         self.ready.clear()
         return outputs
 
-    async def changed(self) -> None:
-        """Returns after the next delivery, or the end. Cancelling it leaves nothing behind."""
-        waiter = asyncio.get_running_loop().create_future()
+    def holds(self, awaited: int | None) -> bool:
+        """True if an output is there that starts with this input, or any if it is None."""
+        if awaited is None:
+            return bool(self.ready)
+        return any(output.start == awaited for output in self.ready)
+
+    async def changed(self, awaited: int | None = None) -> None:
+        """Returns after the next delivery (of an output that starts with input `awaited`, if given), or the end.
+
+        Cancelling it leaves nothing behind.
+        """
+        waiter = asyncio.get_running_loop().create_future(), awaited
         self.waiters.append(waiter)
         try:
-            await waiter
+            await waiter[0]
         finally:
             if waiter in self.waiters:
                 self.waiters.remove(waiter)
 
-    def _wake(self) -> None:
+    def _wake(self, start: int | None) -> None:
+        """Wakes those for whom what starts with this input is worth it, all of them for None."""
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            future, awaited = waiter
+            if start is not None and awaited is not None and awaited != start:
+                self.waiters.append(waiter)
+            elif not future.done():
+                future.set_result(None)

@@ -212,8 +212,8 @@ class Service:
         if request.closed:
             plane.happened(events.InputsClosed(request.call_id))
         if request.wait:
-            while not call.ready and not call.finished:
-                await call.changed()
+            while not call.holds(request.awaited) and not call.finished:
+                await call.changed(request.awaited)
         return OutputBatch(call.take(), call.finished, self._chunk_size(call))
 
     async def _next_values(self, request: NextValues, payload: Payload) -> OutputBatch:

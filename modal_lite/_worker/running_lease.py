@@ -16,7 +16,7 @@ from modal_lite._core.serialization import dumps
 from modal_lite._transport.blocking import BlockingChannel
 from modal_lite._worker import outcomes
 
-FLUSH_INTERVAL = 0.0005
+FLUSH_INTERVAL = 0.002
 """Seconds that finished values wait for company at most while inputs follow each other."""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from modal_lite._core.messages import FailureKind
 from modal_lite._scheduler import commands as do
 from modal_lite._scheduler import events as on
+from modal_lite._worker.running_lease import FLUSH_INTERVAL
 
 if TYPE_CHECKING:
     from tests.scheduler.world import World
@@ -40,7 +41,7 @@ class Held:
 
 
 class SimulatedContainer:
-    """Runs leases input by input; reports what it finished when a lease ends, fails, or is recalled."""
+    """Runs leases input by input; reports what it finished in time, and when a lease ends, fails, or is recalled."""
 
     def __init__(self, world: World, container_id: str, function_id: str) -> None:
         self.world = world
@@ -151,6 +152,8 @@ class SimulatedContainer:
         if failure is None:
             held.following += 1
             held.elapsed += seconds
+            if held.elapsed >= FLUSH_INTERVAL:
+                self._report(held)
         else:
             self._report(held)
             held.following = held.reported = index + 1

@@ -223,7 +223,7 @@ def test_many_single_calls_leave_no_trace() -> None:
 
 
 def test_a_long_map_keeps_the_timetable_short() -> None:
-    world = World(work=lambda function_id, call_id, index, attempt: Job(0.0005), check=False)
+    world = World(work=lambda function_id, call_id, index, attempt: Job(0.0005), check=False, max_steps=400_000)
     world.add("fu-a", scaledown_window=3600.0)
     call_id = world.call("fu-a", 100, closed=False)
     for _ in range(1_000):

@@ -30,7 +30,7 @@ def test_leases_of_a_fast_map_grow_to_the_target_duration() -> None:
     grown = sizes(world, call_id)
     assert grown[0] == 1
     assert all(size <= policy.GROWTH * max(grown[:number]) for number, size in enumerate(grown) if number)
-    assert max(grown) == round(policy.LEASE_SECONDS / FAST)
+    assert max(grown) == policy.MAX_LEASE
     assert len(grown) < 150
     assert world.outcomes(call_id) == [None] * 20_000
 
@@ -179,3 +179,60 @@ def test_reports_that_make_no_sense_are_refused_and_change_nothing() -> None:
         validate(world.scheduler)
     world.finish()
     assert world.outcomes(call_id) == [None, None]
+
+
+def test_an_idle_container_takes_over_what_waits_in_another_one_at_once() -> None:
+    slow: set[tuple[str, int]] = set()
+    world = World(work=lambda function_id, call_id, index, attempt: Job(0.009 if (call_id, index) in slow else 0.001))
+    world.add("fu-a", max_containers=2)
+    world.call("fu-a", 400)
+    world.finish()
+    began = world.now
+    call_id = f"fc-{len(world.calls) + 1}"
+    # The first container has 0 and 2, the other one, done with 1 and 3, nothing more to do.
+    slow.add((call_id, 0))
+    world.call("fu-a", 4)
+    ledger = world.calls[call_id]
+    world.run(lambda: len(ledger.outcomes) == 3)
+    assert 0 not in ledger.outcomes
+    assert world.now - began < policy.SLOW_SECONDS / 2
+    world.finish()
+    assert set(ledger.attempts.values()) == {1}
+
+
+def test_idle_containers_share_a_chunk_of_an_open_call() -> None:
+    world = always(0.001)
+    world.add("fu-a", max_containers=2)
+    world.call("fu-a", 400)
+    world.finish()
+    call_id = world.call("fu-a", 0, closed=False)
+    world.add_inputs(call_id, 100)
+    world.run(lambda: len(world.calls[call_id].outcomes) == 100)
+    world.close(call_id)
+    first, second = [c.container_id for c in world.sent(do.SendLease) if c.call_id == call_id][:2]
+    assert first != second
+
+
+def test_the_last_leases_of_a_map_are_short() -> None:
+    world = always(0.001)
+    world.add("fu-a", max_containers=2)
+    call_id = world.call("fu-a", 1_000)
+    world.finish()
+    whole = round(policy.LEASE_SECONDS / 0.001)
+    assert max(sizes(world, call_id)) == whole
+    assert max(sizes(world, call_id)[-4:]) <= 2
+
+
+def test_a_second_lease_waits_only_where_no_other_container_may_start() -> None:
+    slower = (policy.PREFETCH_BELOW + policy.PREFETCH_AT_LIMIT) / 2
+    for maximum, containers in ((1, 1), (2, 2)):
+        world = always(slower)
+        function = world.add("fu-a", max_containers=maximum)
+        world.call("fu-a", 1)
+        world.finish()
+        for _ in range(2):
+            world.call("fu-a", 1)
+        held = [len(c.leases) for c in function.containers.values()]
+        assert len(held) == containers
+        assert max(held) == 3 - maximum
+        world.finish()
