@@ -2,7 +2,8 @@
 
 import mmap
 import os
-import tempfile
+
+from modal_lite._transport.anonymous_file import anonymous_file
 
 PAGE = mmap.PAGESIZE
 LEASE = 0
@@ -19,7 +20,7 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self.fd = _anonymous_file()
+        self.fd = anonymous_file("progress", PAGE)
         self._last: tuple[int, int] | None = None
         try:
             self._map = mmap.mmap(self.fd, PAGE)
@@ -59,13 +60,3 @@ class Progress:
 def attach(fd: int) -> "memoryview[int]":
     """The page's words. A container sets RUNNING to zero before it changes LEASE: no kill names a wrong input."""
     return memoryview(mmap.mmap(fd, PAGE)).cast("Q")
-
-
-def _anonymous_file() -> int:
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("modal-lite-progress", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    os.ftruncate(fd, PAGE)
-    return fd
