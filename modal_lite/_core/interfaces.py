@@ -4,6 +4,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgspec
+
 from modal_lite._core.messages import ContainerSpec
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.requests import AnyRequest, OutputBatch, RunCall
@@ -47,16 +49,30 @@ class Connection(Protocol):
         """Sends a request whose answer does not matter. Never raises, never blocks."""
 
 
+class DataChannel(Protocol):
+    """The control plane's end of a container's data channel."""
+
+    def send(self, message: msgspec.Struct, payload: Payload = EMPTY) -> None:
+        """Sends a frame, at once or in its turn. The payload's parts must not change until then."""
+
+    def close(self) -> None:
+        """Ends the connection. Safe to call again."""
+
+
 class PlacedContainer(Protocol):
     """The control plane's end of a container."""
 
     container_id: str
-    data: socket.socket
     control: socket.socket
     client: socket.socket
     stdout: int
     stderr: int
     pid: int | None
+
+    def open_data(
+        self, types: Any, on_message: Callable[[Any, memoryview], None], on_close: Callable[[Exception | None], None]
+    ) -> DataChannel:
+        """Begins to read the data channel, on the loop that runs. Called once; the arguments are those of `Channel`."""
 
     def running(self) -> tuple[int, int] | None:
         """Lease and index of the input that runs, or that ran when the container died."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modal_lite._core import main_module
 from modal_lite._core.handles import register_handle
 from modal_lite._core.payload import Buffer, Payload
+from modal_lite._core.warm_memory import WarmMemory
 
 if TYPE_CHECKING:
     from modal_lite._core.pickler import Pickler
@@ -27,6 +28,7 @@ _NUMBERS = frozenset({int, float, bool, type(None)})
 _COPIED_STREAM = 64 << 10
 """Up to this many bytes a stream is cheaper to copy than to read through Python."""
 
+_memory = WarmMemory()
 _pickler: "type[Pickler] | None" = None
 
 
@@ -116,8 +118,8 @@ def _dump(pickler_class: "type[Pickler]", value: object, snapshot: bool, by_valu
         return Payload((len(parts[0]),), parts)
     if snapshot:
         # Only a large bytearray is written as itself, and only a writable buffer can change.
-        parts = _Parts(bytes(part) if type(part) is bytearray else part for part in parts)
-        buffers = [raw if raw.readonly else memoryview(bytes(raw)) for raw in buffers]
+        parts = _Parts(_memory.copy(memoryview(part)) if type(part) is bytearray else part for part in parts)
+        buffers = [raw if raw.readonly else _memory.copy(raw) for raw in buffers]
     sizes = (sum(map(len, parts)), *(raw.nbytes for raw in buffers))
     return Payload(sizes, [*parts, *buffers])
 

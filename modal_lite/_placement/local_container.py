@@ -2,9 +2,12 @@
 
 import os
 import socket
+from typing import Any
 
+from modal_lite._transport.channel import Channel, OnClose, OnMessage
 from modal_lite._transport.forks import close_in_forks
 from modal_lite._transport.progress import Progress
+from modal_lite._transport.shared_memory import SharedMemory, shared_file
 
 DATA_BUFFER = 1 << 20
 """Bytes that the data channel's socket holds in either direction, where the system allows it."""
@@ -21,9 +24,12 @@ class LocalContainer:
         self._theirs: list[socket.socket] = []
         self._pipes: list[int] = []
         self._write_ends: list[int] = []
+        self._memory_fd: int | None = None
+        self.memory: SharedMemory | None = None
         try:
             self.data, self.control, self.client = self._socket_pair(), self._socket_pair(), self._socket_pair()
             self.stdout, self.stderr = self._pipe(), self._pipe()
+            self._share_memory()
         except BaseException:
             self.close()
             self.close_remote()
@@ -38,9 +44,14 @@ class LocalContainer:
         """Lease and index of the input that runs, or that ran when the container died."""
         return self._progress.read()
 
+    def open_data(self, types: Any, on_message: OnMessage, on_close: OnClose) -> Channel:
+        """See `PlacedContainer`."""
+        return Channel(self.data, types, on_message, on_close, self.memory)
+
     def remote_fds(self) -> list[int]:
         """The container's ends, in the order of `Descriptors`."""
-        return [*(end.fileno() for end in self._theirs), self._progress.fd, *self._write_ends]
+        memory = [] if self._memory_fd is None else [self._memory_fd]
+        return [*(end.fileno() for end in self._theirs), self._progress.fd, *self._write_ends, *memory]
 
     def close_remote(self) -> None:
         """Closes the container's ends here, once it has them or never will. Safe to call again."""
@@ -49,12 +60,17 @@ class LocalContainer:
         for fd in self._write_ends:
             os.close(fd)
         self._write_ends.clear()
+        if self._memory_fd is not None:
+            os.close(self._memory_fd)
+            self._memory_fd = None
         self._progress.close_fd()
 
     def close(self) -> None:
-        """Closes the sockets and gives the shared page up; `running` goes on to tell what ran last."""
+        """Closes the sockets and gives what is shared up; `running` goes on to tell what ran last."""
         for end in self._ours:
             end.close()
+        if self.memory is not None:
+            self.memory.close()
         self._progress.close()
 
     def _socket_pair(self) -> socket.socket:
@@ -69,3 +85,8 @@ class LocalContainer:
         self._write_ends.append(write_end)
         os.set_blocking(read_end, False)
         return read_end
+
+    def _share_memory(self) -> None:
+        self._memory_fd = shared_file()
+        if self._memory_fd is not None:
+            self.memory = close_in_forks(SharedMemory(self._memory_fd, first=True))

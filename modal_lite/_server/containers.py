@@ -46,8 +46,8 @@ class ContainerLink:
         self._gone = False
         self._on_gone = on_gone
         self._timer: asyncio.TimerHandle | None = None
-        self.data = Channel(
-            placed.data, FromContainer, lambda message, body: on_message(self, message, body), self._data_closed
+        self.data = placed.open_data(
+            FromContainer, lambda message, body: on_message(self, message, body), self._data_closed
         )
         self.control = Channel(placed.control, ContainerControl, _unexpected, lambda error: None)
         self.stdout = OutputReader(placed.stdout, lambda line: on_line(self, "stdout", line))

@@ -9,6 +9,7 @@ import msgspec
 
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._transport.frames import FrameDecoder, drop_sent, encode, next_batch, views
+from modal_lite._transport.shared_memory import SharedMemory
 
 
 class ConnectionClosed(Exception):
@@ -18,10 +19,11 @@ class ConnectionClosed(Exception):
 class BlockingChannel:
     """Frames over a blocking socket. One thread may receive; any thread may send, a whole frame at a time."""
 
-    def __init__(self, sock: socket.socket, types: Any) -> None:
+    def __init__(self, sock: socket.socket, types: Any, memory: SharedMemory | None = None) -> None:
         sock.setblocking(True)
         self._sock = sock
-        self._decoder = FrameDecoder(types)
+        self._memory = memory
+        self._decoder = FrameDecoder(types, memory)
         self._ready: deque[tuple[Any, memoryview]] = deque()
         self._send_lock = threading.Lock()
 
@@ -50,8 +52,8 @@ class BlockingChannel:
 
     def send(self, message: msgspec.Struct, payload: Payload = EMPTY) -> None:
         """Writes a whole frame. Raises ConnectionClosed when nobody reads any more."""
-        parts = encode(message, payload)
         with self._send_lock:
+            parts = encode(message, payload, self._memory)
             try:
                 if len(parts) == 1:
                     self._sock.sendall(parts[0])

@@ -14,6 +14,7 @@ import msgspec
 
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._transport.frames import FrameDecoder, ProtocolError, drop_sent, encode, next_batch, views
+from modal_lite._transport.shared_memory import SharedMemory
 
 _READS_PER_WAKE = 8
 """How often one channel reads before the others get their turn."""
@@ -29,11 +30,19 @@ class Channel:
     the stream, else what broke it. Neither is called after `close()`.
     """
 
-    def __init__(self, sock: socket.socket, types: Any, on_message: OnMessage, on_close: OnClose) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        types: Any,
+        on_message: OnMessage,
+        on_close: OnClose,
+        memory: SharedMemory | None = None,
+    ) -> None:
         sock.setblocking(False)
+        self._memory = memory
         self._sock = sock
         self._loop = asyncio.get_running_loop()
-        self._decoder = FrameDecoder(types)
+        self._decoder = FrameDecoder(types, memory)
         self._on_message = on_message
         self._on_close = on_close
         self._unsent: deque[memoryview] = deque()
@@ -59,7 +68,7 @@ class Channel:
         """
         if self._closed:
             return
-        parts = encode(message, payload)
+        parts = encode(message, payload, self._memory)
         if self._unsent or self._gathering:
             self._unsent.extend(views(parts))
             return

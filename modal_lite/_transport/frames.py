@@ -2,7 +2,8 @@
 
 A frame is a prefix (length of the message, length of the body, little endian), the message in msgpack, and the body:
 the bytes of one payload, which nobody on the way looks into. Bodies are sent from the parts they consist of and
-received into one buffer each, so a large payload is copied once by the kernel on either side and not at all here.
+received into one buffer each, so a large payload is copied once by the kernel on either side and not at all here. Where
+the two sides share memory a large body lies there, and the frame has its position instead.
 """
 
 import itertools
@@ -15,8 +16,14 @@ from typing import Any
 import msgspec
 
 from modal_lite._core.payload import EMPTY, Buffer, Payload
+from modal_lite._transport.shared_memory import SharedMemory
 
 PREFIX = struct.Struct("<IQ")
+POSITION = struct.Struct("<Q")
+SHARED = 1 << 63
+"""Set in the length of a body that lies in shared memory: its position there follows the message."""
+SHARED_FROM = 64 << 10
+"""Bytes from which on bodies go through shared memory."""
 MAX_MESSAGE = 256 << 20
 """Bytes of a message; a serialized function travels in one."""
 MAX_BODY = 1 << 40
@@ -36,10 +43,12 @@ class ProtocolError(Exception):
     """The bytes that arrived are no frame of this protocol."""
 
 
-def encode(message: msgspec.Struct, payload: Payload = EMPTY) -> list[Buffer]:
-    """The frame as a list of buffers to be written in order."""
+def encode(message: msgspec.Struct, payload: Payload = EMPTY, memory: SharedMemory | None = None) -> list[Buffer]:
+    """The frame as a list of buffers to be written in order, all of them: `memory` may hold its body already."""
     header = _encoder.encode(message)
     size = payload.nbytes
+    if memory is not None and size >= SHARED_FROM and (position := memory.put(payload.parts, size)) is not None:
+        return [b"".join((PREFIX.pack(len(header), size | SHARED), header, POSITION.pack(position)))]
     prefix = PREFIX.pack(len(header), size)
     if size <= JOINED:
         return [b"".join((prefix, header, *payload.parts))]
@@ -76,10 +85,11 @@ def check_lengths(message_length: int, body_length: int) -> None:
 class FrameDecoder:
     """Bytes in, frames out: feed what arrived with `buffer()` and `received()`, then iterate.
 
-    `types` is the union of messages this side accepts.
+    `types` is the union of messages this side accepts, `memory` what it shares with the other, if anything.
     """
 
-    def __init__(self, types: Any) -> None:
+    def __init__(self, types: Any, memory: SharedMemory | None = None) -> None:
+        self._memory = memory
         self._decoder = msgspec.msgpack.Decoder(types)
         self._chunk = bytearray(READ_SIZE)
         self._pending = bytearray()
@@ -109,13 +119,16 @@ class FrameDecoder:
                 if self._body is not None:
                     if self._body_filled < len(self._body):
                         return
-                    message, body = self._message, self._body
+                    message, large = self._message, self._body
                     self._message = self._body = None
                     assert message is not None
-                    yield message, memoryview(body)
+                    yield message, memoryview(large)
                 if len(pending) - at < PREFIX.size:
                     return
                 message_length, body_length = PREFIX.unpack_from(pending, at)
+                shared_length = 0
+                if body_length & SHARED:
+                    shared_length, body_length = body_length ^ SHARED, POSITION.size
                 check_lengths(message_length, body_length)
                 start = at + PREFIX.size
                 end = start + message_length
@@ -126,7 +139,8 @@ class FrameDecoder:
                 message = self._decode(bytes(memoryview(pending)[start:end]))
                 if len(pending) >= end + body_length:
                     at = end + body_length
-                    yield message, memoryview(bytes(memoryview(pending)[end:at]))
+                    body = bytes(memoryview(pending)[end:at])
+                    yield message, self._shared(body, shared_length) if shared_length else memoryview(body)
                     continue
                 self._message = message
                 self._body = _allocate(body_length)
@@ -136,6 +150,17 @@ class FrameDecoder:
         finally:
             if at:
                 del pending[:at]
+
+    def _shared(self, position: bytes, length: int) -> memoryview:
+        (start,) = POSITION.unpack(position)
+        if self._memory is None:
+            raise ProtocolError("a body is in shared memory, and there is none")
+        try:
+            return memoryview(self._memory.take(start, length))
+        except ValueError as error:
+            raise ProtocolError(str(error)) from None
+        except MemoryError:
+            raise _no_memory(length) from None
 
     def _decode(self, data: bytes) -> msgspec.Struct:
         try:
@@ -149,4 +174,8 @@ def _allocate(size: int) -> bytearray:
     try:
         return bytearray(size)
     except MemoryError:
-        raise ProtocolError(f"no memory for a payload of {size} bytes") from None
+        raise _no_memory(size) from None
+
+
+def _no_memory(size: int) -> ProtocolError:
+    return ProtocolError(f"no memory for a payload of {size} bytes")

@@ -3,6 +3,8 @@
 import mmap
 import os
 
+from modal_lite._transport.anonymous_file import anonymous_file
+
 PAGE = mmap.PAGESIZE
 LEASE = 0
 """Word that holds the lease's id."""
@@ -18,7 +20,7 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self.fd = _anonymous_file()
+        self.fd = anonymous_file("progress", PAGE)
         self._last: tuple[int, int] | None = None
         try:
             self._map = mmap.mmap(self.fd, PAGE)
@@ -58,15 +60,3 @@ class Progress:
 def attach(fd: int) -> "memoryview[int]":
     """The page's words. A container sets RUNNING to zero before it changes LEASE: no kill names a wrong input."""
     return memoryview(mmap.mmap(fd, PAGE)).cast("Q")
-
-
-def _anonymous_file() -> int:
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("modal-lite-progress", os.MFD_CLOEXEC)
-    else:
-        import tempfile  # with all that it imports, where it is needed at all
-
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    os.ftruncate(fd, PAGE)
-    return fd

@@ -11,7 +11,9 @@ from modal_lite._core.failures import pack_exception
 from modal_lite._core.main_module import set_container_main
 from modal_lite._core.messages import ContainerControl, ContainerSpec, FailureKind, Ready, StartFailed, ToContainer
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
+from modal_lite._transport.forks import Closable
 from modal_lite._transport.progress import attach
+from modal_lite._transport.shared_memory import SharedMemory
 from modal_lite._worker import process
 from modal_lite._worker.async_executor import AsyncExecutor
 from modal_lite._worker.control import TERM_GRACE, Control
@@ -33,24 +35,32 @@ class Descriptors(NamedTuple):
     progress: int
     stdout: int
     stderr: int
+    memory: int | None = None
+    """What the two ends of the data channel share, on systems that have such memory."""
 
 
 def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
     """Serves the function of the spec until the plane is done with it. Returns the exit status."""
     for fd in fds:
-        os.set_inheritable(fd, False)
+        if fd is not None:
+            os.set_inheritable(fd, False)
     process.redirect_output(fds.stdout, fds.stderr)
     data = socket.socket(fileno=fds.data)
     words = attach(fds.progress)
     os.close(fds.progress)
-    channel = BlockingChannel(data, ToContainer)
+    memory = None
+    if fds.memory is not None:
+        memory = SharedMemory(fds.memory, first=False)
+        os.close(fds.memory)
+    channel = BlockingChannel(data, ToContainer, memory)
     leases = Leases(channel, words)
     context.enter_container(spec.container_id, leases.running_input)
     context.client_socket = socket.socket(fileno=fds.client)
     set_container_main(spec.main)
     control_socket = socket.socket(fileno=fds.control)
     control = Control(BlockingChannel(control_socket, ContainerControl), leases, data)
-    process.reset_in_forks([data, control_socket, context.client_socket], control.fds)
+    held: list[Closable] = [data, control_socket, context.client_socket]
+    process.reset_in_forks(held if memory is None else [*held, memory], control.fds)
     _handle_signals(control)
     control.start()
     try:

@@ -6,12 +6,13 @@ import importlib
 import io
 import os
 import signal
-import socket
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 
 from modal_lite._core.messages import ContainerSpec
+from modal_lite._transport.forks import Closable
 
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -69,12 +70,12 @@ def enter_surroundings(spec: ContainerSpec) -> None:
     importlib.invalidate_caches()
 
 
-def reset_in_forks(sockets: list[socket.socket], fds: list[int]) -> None:
-    """Makes processes that user code forks ordinary ones, which neither hold the connections nor keep our handlers."""
+def reset_in_forks(held: Sequence[Closable], fds: list[int]) -> None:
+    """Makes processes that user code forks ordinary ones, which neither hold `held` and `fds` nor keep our handlers."""
 
     def reset() -> None:
-        for sock in sockets:
-            sock.close()
+        for each in held:
+            each.close()
         while fds:
             os.close(fds.pop())
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -19,7 +19,6 @@ from modal_lite._core.messages import FromContainer, Ready
 from modal_lite._placement import launch, template_process
 from modal_lite._placement.local import LocalPlacer
 from modal_lite._placement.local_container import LocalContainer
-from modal_lite._transport.channel import Channel
 from tests.worker.harness import container_spec, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +71,7 @@ class Placed:
 
 async def _ready(container: LocalContainer) -> None:
     messages: asyncio.Queue[object] = asyncio.Queue()
-    Channel(container.data, FromContainer, lambda message, body: messages.put_nowait(message), messages.put_nowait)
+    container.open_data(FromContainer, lambda message, body: messages.put_nowait(message), messages.put_nowait)
     async with asyncio.timeout(20):
         assert isinstance(await messages.get(), Ready)
 

@@ -1,6 +1,7 @@
 """Both channels over real sockets."""
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from modal_lite._core.payload import Payload
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._transport.channel import Channel
 from modal_lite._transport.frames import ProtocolError
+from modal_lite._transport.shared_memory import LARGEST, SharedMemory, shared_file
 
 LARGE = 5_000_000
 
@@ -139,6 +141,32 @@ async def test_channel_receives_in_order(sockets: tuple[socket.socket, socket.so
     assert await received.ended is None
     assert channel.closed
     channel.send(Ready(1))
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no files in memory only")
+async def test_channels_that_share_memory_keep_the_order(sockets: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = sockets
+    fd = shared_file()
+    assert fd is not None
+    memory, their_memory = SharedMemory(fd, first=True), SharedMemory(fd, first=False)
+    os.close(fd)
+    received = Received()
+    channel = Channel(ours, FromContainer, received.message, received.ended.set_result, memory)
+    peer = BlockingChannel(theirs, FromContainer, their_memory)
+    sent = [bytes([i]) * size for i in range(20) for size in (10, LARGE, LARGEST + 1)]
+
+    def echo() -> None:
+        for _ in sent:
+            message, body = peer.recv()
+            peer.send(message, Payload(message.sizes, [body]))
+
+    for body in sent:
+        channel.send(*_outputs([body]))
+    await asyncio.to_thread(echo)
+    assert [body for _, body in await received.wait(len(sent))] == sent
+    channel.close()
+    memory.close()
+    their_memory.close()
 
 
 async def test_channel_ends_with_what_broke_it(sockets: tuple[socket.socket, socket.socket]) -> None:

@@ -1,5 +1,7 @@
 """The codec: however the stream is cut, the same frames come out; garbage is told from frames."""
 
+import os
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,7 +9,16 @@ from hypothesis import strategies as st
 
 from modal_lite._core.messages import FromContainer, Outputs, Ready, Returned
 from modal_lite._core.payload import EMPTY, Payload
-from modal_lite._transport.frames import MAX_BODY, PREFIX, SMALL_BODY, FrameDecoder, ProtocolError, encode
+from modal_lite._transport.frames import (
+    MAX_BODY,
+    PREFIX,
+    SHARED_FROM,
+    SMALL_BODY,
+    FrameDecoder,
+    ProtocolError,
+    encode,
+)
+from modal_lite._transport.shared_memory import ROOM, SharedMemory, shared_file
 
 bodies = st.one_of(
     st.lists(st.binary(max_size=200), max_size=4),
@@ -102,3 +113,51 @@ def test_large_body_is_received_into_its_own_memory() -> None:
     assert not body.readonly
     room[0] = 7
     assert body[0] == 7
+
+
+needs_shared_memory = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no files in memory only")
+
+
+def _shared() -> tuple[SharedMemory, SharedMemory]:
+    fd = shared_file()
+    assert fd is not None
+    try:
+        return SharedMemory(fd, first=False), SharedMemory(fd, first=True)
+    finally:
+        os.close(fd)
+
+
+@needs_shared_memory
+def test_large_bodies_lie_in_shared_memory_and_small_ones_in_the_frame() -> None:
+    sender, receiver = _shared()
+    decoder = FrameDecoder(FromContainer, receiver)
+    for size in (10, SHARED_FROM - 1, SHARED_FROM, 3 * SHARED_FROM):
+        payload = Payload((size,), [b"x" * size])
+        stream = b"".join(bytes(part) for part in encode(Outputs(1, 0, 1, 0.0, payload.sizes), payload, sender))
+        assert (len(stream) > size) == (size < SHARED_FROM)
+        assert _feed(decoder, stream[:7]) == []
+        ((message, body),) = _feed(decoder, stream[7:])
+        assert message.sizes == (size,)
+        assert body == b"x" * size
+
+
+@needs_shared_memory
+def test_a_body_goes_through_the_frame_when_the_memory_is_full() -> None:
+    sender, receiver = _shared()
+    while sender.put([bytes(ROOM // 8)], ROOM // 8) is not None:
+        pass
+    payload = Payload((SHARED_FROM,), [b"x" * SHARED_FROM])
+    stream = b"".join(bytes(part) for part in encode(Outputs(1, 0, 1, 0.0, payload.sizes), payload, sender))
+    ((_, body),) = _feed(FrameDecoder(FromContainer, receiver), stream)
+    assert body == b"x" * SHARED_FROM
+
+
+@needs_shared_memory
+def test_a_shared_body_that_cannot_be_is_a_protocol_error() -> None:
+    sender, receiver = _shared()
+    payload = Payload((SHARED_FROM,), [bytes(SHARED_FROM)])
+    (stream,) = encode(Outputs(1, 0, 1, 0.0, payload.sizes), payload, sender)
+    with pytest.raises(ProtocolError, match="there is none"):
+        _feed(FrameDecoder(FromContainer), bytes(stream))
+    with pytest.raises(ProtocolError, match="no body of"):
+        _feed(FrameDecoder(FromContainer, receiver), bytes(stream)[:-8] + bytes([255] * 8))

@@ -40,7 +40,7 @@ class Container:
 
     def __init__(self, placed: Any) -> None:
         self.placed = placed
-        self.data = BlockingChannel(placed.data, FromContainer)
+        self.data = BlockingChannel(placed.data, FromContainer, placed.memory)
         self.control = BlockingChannel(placed.control, ContainerControl)
         placed.data.settimeout(WAIT)
         self.ended = threading.Event()
