@@ -40,7 +40,7 @@ def _validate_call(scheduler: Scheduler, call: Call) -> None:
 def _validate_container(container: Container) -> None:
     assert container.function.containers.get(container.container_id) is container, container
     assert container.state is not ContainerState.STARTING or not container.leases, container
-    assert len(container.leases) <= 2, container
+    assert len(container.leases) <= policy.MAX_HELD, container
     busy = container.state is ContainerState.STARTING or (bool(container.leases) and not container.waiting)
     assert container.active == busy, container
     due = policy.next_check(container)

@@ -63,20 +63,23 @@ class Leasing:
         """Leases the function's backlog to its containers and starts more where that is allowed."""
         if not function.backlog or function.removed:
             return
-        # Idle containers first, then second leases for those that run one.
         may_grow = self._scaling.may_grow(function)
-        for held in (0, 1):
-            for container in function.containers.values():
-                if not function.backlog:
-                    break
-                if len(container.leases) != held or not policy.may_hold_more(function, container, may_grow):
-                    continue
-                if self._cores.may_lease(function, container):
-                    self._give(function, container, now)
+        while function.backlog and (container := self._neediest(function, may_grow)) is not None:
+            self._give(function, container, now)
         if not function.backlog:
             self._hungry.pop(function.function_id, None)
         if function.backlog or function.settings.buffer_containers:
             self._scaling.scale(function, now)
+
+    def _neediest(self, function: Function, may_grow: bool) -> Container | None:
+        """The container with the fewest leases among those that may get another one; None if none may."""
+        neediest = None
+        for container in function.containers.values():
+            if neediest is not None and len(container.leases) >= len(neediest.leases):
+                continue
+            if policy.may_hold_more(function, container, may_grow) and self._cores.may_lease(function, container):
+                neediest = container
+        return neediest
 
     def _give(self, function: Function, container: Container, now: float) -> None:
         call = _next_call(function)

@@ -24,6 +24,10 @@ PREFETCH_BELOW = 0.006
 """Functions faster than this (seconds) get a second lease while the first runs; a recall takes it back if need be."""
 PREFETCH_AT_LIMIT = 0.05
 """The same for functions that may have no more containers than they have: others are better started than waited for."""
+AHEAD_SECONDS = 0.004
+"""Work that may wait in a container in leases of one input each: single calls of a fast function, made together."""
+MAX_HELD = 64
+"""Leases that a container may hold."""
 SLOW_SECONDS = 0.01
 """A lease without a report for this long, or for two inputs of its function, has what is unstarted in it recalled."""
 SHARE_SECONDS = 0.0005
@@ -96,13 +100,14 @@ def may_hold_more(function: Function, container: Container, may_grow: bool) -> b
     if not held:
         # It may still wait for a call that an input left behind: that keeps nobody from using it.
         return not (function.settings.single_use and container.used)
-    if len(held) > 1 or container.waiting or function.settings.single_use:
+    if container.waiting or function.settings.single_use or function.duration is None:
         return False
     head = held[0]
     if head.recalled or head.interrupted is not None:
         return False
-    below = PREFETCH_BELOW if may_grow else PREFETCH_AT_LIMIT
-    return function.duration is not None and function.duration < below
+    if len(held) == 1:
+        return function.duration < (PREFETCH_BELOW if may_grow else PREFETCH_AT_LIMIT)
+    return held[-1].outstanding == 1 and len(held) < min(MAX_HELD, AHEAD_SECONDS / max(function.duration, 1e-9))
 
 
 def patience(function: Function) -> float:

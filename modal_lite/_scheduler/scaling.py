@@ -41,6 +41,8 @@ class Scaling:
         if function.removed or not (explicit or self._cores.may_activate(function)):
             return
         live = len(function.live)
+        if settings.max_containers is not None and live >= settings.max_containers:
+            return
         wanted = policy.wanted_containers(function)
         failing = function.start_failures > 0 and now < function.no_start_before
         while live < wanted:

@@ -78,8 +78,8 @@ def test_a_call_without_inputs_finishes_when_it_is_closed() -> None:
     assert world.calls[later].finished
 
 
-def test_fast_functions_get_a_second_lease_ahead_and_slow_ones_do_not() -> None:
-    for seconds, ahead in ((FAST, 2), (SLOW, 1)):
+def test_fast_functions_get_leases_ahead_and_slow_ones_do_not() -> None:
+    for seconds, ahead in ((FAST, 20), (SLOW, 1)):
         world = always(seconds)
         world.add("fu-a", max_containers=1)
         world.call("fu-a", 1)
@@ -88,6 +88,18 @@ def test_fast_functions_get_a_second_lease_ahead_and_slow_ones_do_not() -> None:
         held = max(len(c.leases) for c in world.scheduler.containers.values())
         assert held == ahead
         world.finish()
+
+
+def test_leases_ahead_are_bounded() -> None:
+    world = always(FAST)
+    world.add("fu-a", max_containers=2)
+    world.call("fu-a", 1)
+    world.finish()
+    for _ in range(500):
+        world.call("fu-a", 1)
+    held = [len(c.leases) for c in world.scheduler.containers.values()]
+    assert max(held) == policy.MAX_HELD
+    world.finish()
 
 
 def test_inputs_behind_a_slow_one_are_recalled_and_taken_by_others() -> None:
