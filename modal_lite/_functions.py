@@ -132,7 +132,9 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
 
         Cancelling it cancels the call: code that runs is interrupted, the container lives on.
         """
-        function_id = await self._resolve()
+        function_id = self._object_id
+        if function_id is None or self._base is not None:
+            function_id = await self._resolve()
         if self._info.is_generator:
             raise self._wrong_kind("remote", "remote_gen")
         payload = dump_arguments(args, kwargs, self._tag)

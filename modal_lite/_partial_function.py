@@ -1,7 +1,7 @@
 """Functions that decorators have said something of, before an app takes them.
 
-`@method()`, `@enter()`, `@exit()`, `@batched()`, `@concurrent()` and their like stack in any order. Each leaves a mark, an
-object of a class of its own; the app, or the class that the function belongs to, reads the marks it knows.
+`@method()`, `@enter()`, `@exit()`, `@batched()`, `@concurrent()` and their like stack in any order. Each leaves a mark,
+an object of a class of its own; the app, or the class that the function belongs to, reads the marks it knows.
 """
 
 from collections.abc import Callable
@@ -52,8 +52,9 @@ def marked(target: Any, mark: object, decorator: str) -> PartialFunction:
         InvalidError: It is no function, or says the same twice.
     """
     partial = target if isinstance(target, PartialFunction) else PartialFunction(target, {})
-    name = getattr(partial.raw_f, "__qualname__", repr(partial.raw_f))
-    if not callable(partial.raw_f) or isinstance(partial.raw_f, type):
+    raw_f: Any = partial.raw_f
+    name = getattr(raw_f, "__qualname__", repr(raw_f))
+    if not callable(raw_f) or isinstance(raw_f, type):
         raise InvalidError(f"{decorator} decorates functions, not {name}.")
     if type(mark) in partial.marks:
         raise InvalidError(f"{decorator} decorates {name} twice.")

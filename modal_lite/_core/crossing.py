@@ -32,53 +32,63 @@ def call_soon(function: Callable[..., object], *args: object) -> None:
 
 
 class _Mailbox:
-    """Callbacks for a caller's loop, which is woken once for as many as come from another thread meanwhile.
+    """Futures of a caller's loop, which is woken once for as many as another thread sets meanwhile.
 
     Waking a loop is a system call and a switch of threads; a thousand calls awaited together are not to cost as many.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.thread = threading.get_ident()
-        """Where the loop runs."""
         self._loop = weakref.ref(loop)
-        self._posted: deque[Callable[[], object]] = deque()
+        self._thread = threading.get_ident()
+        self._posted: deque[asyncio.Future[None]] = deque()
         self._woken = False
 
-    def post(self, callback: Callable[[], object]) -> None:
-        """Has the loop call it; in the loop's own thread, at once. Raises RuntimeError if the loop is closed."""
-        if self.thread == threading.get_ident():
-            callback()
+    def is_of(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """True if it is for that loop."""
+        return self._loop() is loop
+
+    def set_done(self, finished: asyncio.Future[None]) -> None:
+        """Has a future of the loop set; from the loop's own thread, at once. On a closed loop, never."""
+        if self._thread == threading.get_ident():
+            if not finished.done():
+                finished.set_result(None)
             return
-        self._posted.append(callback)
+        self._posted.append(finished)
         if self._woken:
             return
         loop = self._loop()
         if loop is None:
-            raise RuntimeError("the loop is gone")
+            return
         self._woken = True
         try:
             loop.call_soon_threadsafe(self._deliver)
         except RuntimeError:
             self._woken = False
-            raise
 
     def _deliver(self) -> None:
         # In this order: what is posted from here on either is seen below or wakes the loop anew.
         self._woken = False
         posted = self._posted
         while posted:
-            posted.popleft()()
+            finished = posted.popleft()
+            if not finished.done():
+                finished.set_result(None)
 
 
-_mailboxes: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox]" = weakref.WeakKeyDictionary()
+class _Here(threading.local):
+    """The mailbox of the loop that runs in this thread, or that ran here last."""
+
+    mailbox: _Mailbox | None = None
+
+
+_here = _Here()
 
 
 def _mailbox(loop: asyncio.AbstractEventLoop) -> _Mailbox:
     """That of the running loop."""
-    found = _mailboxes.get(loop)
-    if found is None:
-        found = _mailboxes.setdefault(loop, _Mailbox(loop))
-    found.thread = threading.get_ident()
+    found = _here.mailbox
+    if found is None or not found.is_of(loop):
+        found = _here.mailbox = _Mailbox(loop)
     return found
 
 
@@ -124,12 +134,14 @@ class Errand(Generic[T]):
         # A drive is only the one that steps us if no other loop was started below it: user code that it runs may well
         # call asyncio.run().
         if _current.active and _current.loop is asyncio._get_running_loop():
-            result: T = yield self
-            return result
-        if self.operation is None:
-            coroutine: Coroutine[Any, Any, T] = self.make()
-            return (yield from coroutine.__await__())
-        return (yield from _wait_async(self.operation, self.make).__await__())
+            return self._hand_to_drive()
+        coroutine: Coroutine[Any, Any, T]
+        coroutine = self.make() if self.operation is None else _wait_async(self.operation, self.make)
+        return coroutine.__await__()
+
+    def _hand_to_drive(self) -> Generator[Any, Any, T]:
+        result: T = yield self
+        return result
 
 
 def on_loop(function: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> Errand[T]:
@@ -230,19 +242,27 @@ class _Direct(_Operation[T]):
     __slots__ = ("_cancel",)
 
     def start(self) -> None:
+        self._cancel: Callable[[], None] | None = None
         if self.ended:
             return
-        self._cancel: Callable[[], None] | None = None
         try:
-            self._cancel = self._make(self._end)
+            cancel = self._make(self._done)
         except Exception as error:
-            self._end(error)
+            self._done(error)
+        else:
+            if not self.ended:
+                self._cancel = cancel
 
     def cancel(self) -> None:
         cancel = getattr(self, "_cancel", None)
-        if cancel is not None and not self.ended:
+        if cancel is not None:
             cancel()
-        self._end(asyncio.CancelledError())
+        self._done(asyncio.CancelledError())
+
+    def _done(self, result: T | BaseException) -> None:
+        # Each knows of the other: let go of here, they need no garbage collector.
+        self._cancel = None
+        self._end(result)
 
 
 def wait_blocking(errand: Errand[T]) -> T:
@@ -273,20 +293,8 @@ async def _wait_async(kind: type[_Operation[T]], make: Callable[..., Any]) -> T:
     """Has it done on the library's loop and awaits it here. Cancelling this cancels it there."""
     here, there = asyncio.get_running_loop(), library()
     finished: asyncio.Future[None] = here.create_future()
-
-    def arrived() -> None:
-        if not finished.done():
-            finished.set_result(None)
-
-    mailbox = _mailbox(here)
-
-    def ended(operation: _Operation[T]) -> None:
-        try:
-            mailbox.post(arrived)
-        except RuntimeError:
-            return  # The caller's loop is closed: nobody is left to be told.
-
-    operation = kind(there, make, ended)
+    set_done = _mailbox(here).set_done
+    operation = kind(there, make, lambda _: set_done(finished))
     try:
         there.begin(operation)
         if here is there.loop:

@@ -29,6 +29,10 @@ _ROUNDS = 32
 """Rounds of the library's loop that a guest runs before its own callbacks get their turn."""
 
 
+_TOGETHER = 32
+"""Functions that a guest runs at once: containers are to begin while the caller's loop is busy making more calls."""
+
+
 class Awaited(Protocol):
     """Something that a caller waits for, under way on the library's loop."""
 
@@ -285,7 +289,9 @@ class Guest:
     def post(self, function: Callable[[], object]) -> None:
         """Has the function called on the library's loop, with all that is posted in the same turn of this one."""
         self._posted.append(function)
-        if not self._step_is_due:
+        if len(self._posted) >= _TOGETHER:
+            self._step()
+        elif not self._step_is_due:
             self._step_is_due = True
             self.loop.call_soon(self._step)
 

@@ -25,6 +25,9 @@ OUT_OF_BAND = 64 << 10
 """Bytes from which on a buffer stays outside of the pickle stream."""
 _PROTOCOL = 5
 _NUMBERS = frozenset({int, float, bool, type(None)})
+_STACK_GLOBAL = b"\x93"
+"""The opcode for something to be imported. A stream without that byte needs no unpickler of ours."""
+_SCANNED_STREAM = 4 << 10
 _COPIED_STREAM = 64 << 10
 """Up to this many bytes a stream is cheaper to copy than to read through Python."""
 
@@ -70,6 +73,8 @@ def loads(payload: Payload) -> Any:
     sizes, parts = payload
     if len(sizes) == 1 and len(parts) == 1:
         stream = parts[0]
+        if sizes[0] <= _SCANNED_STREAM and _STACK_GLOBAL not in (data := bytes(stream)):
+            return pickle.loads(data)
         return _Unpickler(io.BytesIO(stream) if sizes[0] <= _COPIED_STREAM else _Reader([memoryview(stream)])).load()
     views = deque(view for part in parts if (view := memoryview(part).cast("B")))
     streams = _take(views, sizes[0])

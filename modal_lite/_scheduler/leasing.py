@@ -63,17 +63,16 @@ class Leasing:
         """Leases the function's backlog to its containers and starts more where that is allowed."""
         if not function.backlog or function.removed:
             return
-        may_grow = self._scaling.may_grow(function)
-        while function.backlog and (container := self._neediest(function, may_grow)) is not None:
+        while function.backlog and (container := self._neediest(function)) is not None:
             self._give(function, container, now)
         if not function.backlog:
             self._hungry.pop(function.function_id, None)
         if function.backlog or function.settings.buffer_containers:
             self._scaling.scale(function, now)
 
-    def _neediest(self, function: Function, may_grow: bool) -> Container | None:
+    def _neediest(self, function: Function) -> Container | None:
         """The container with the fewest leases among those that may get another one; None if none may."""
-        neediest = None
+        neediest, may_grow = None, self._scaling.may_grow
         for container in function.containers.values():
             if neediest is not None and len(container.leases) >= len(neediest.leases):
                 continue

@@ -14,6 +14,8 @@ that a long map makes room for others as its leases end. Explicit numbers are ta
 of cores: up to `max_containers`, and `min_containers` and `buffer_containers` beside the busy ones.
 """
 
+from collections.abc import Callable
+
 from modal_lite._scheduler.records import Call, Container, ContainerState, Function
 
 LEASE_SECONDS = 0.04
@@ -92,8 +94,8 @@ def learn(function: Function, count: int, elapsed: float) -> None:
         function.duration = average + (_FALL if sample < average else _RISE) * (sample - average)
 
 
-def may_hold_more(function: Function, container: Container, may_grow: bool) -> bool:
-    """True if the container, ready and given its leases, should get another lease; `may_grow` as in `Scaling`."""
+def may_hold_more(function: Function, container: Container, may_grow: Callable[[Function], bool]) -> bool:
+    """True if the container, ready and given its leases, should get another lease; `may_grow` is that of `Scaling`."""
     if container.state is not ContainerState.READY:
         return False
     held = container.leases
@@ -106,7 +108,7 @@ def may_hold_more(function: Function, container: Container, may_grow: bool) -> b
     if head.recalled or head.interrupted is not None:
         return False
     if len(held) == 1:
-        return function.duration < (PREFETCH_BELOW if may_grow else PREFETCH_AT_LIMIT)
+        return function.duration < PREFETCH_BELOW or (function.duration < PREFETCH_AT_LIMIT and not may_grow(function))
     return held[-1].outstanding == 1 and len(held) < min(MAX_HELD, AHEAD_SECONDS / max(function.duration, 1e-9))
 
 
@@ -166,7 +168,7 @@ def next_check(container: Container) -> float | None:
     if head.interrupted is not None:
         return head.interrupted + INTERRUPT_GRACE
     limit = None if settings.timeout is None else head.since + settings.timeout
-    if container.crowded and any(not lease.recalled for lease in container.leases):
+    if container.crowded and (not head.recalled or any([not lease.recalled for lease in container.leases])):
         look = max(head.since, container.looked) + head.patience
         return look if limit is None else min(look, limit)
     return limit

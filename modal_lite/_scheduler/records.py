@@ -1,9 +1,10 @@
 """The scheduler's memory: functions, calls, ranges of inputs, leases, containers."""
 
 from collections import deque
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
+
+import msgspec
 
 from modal_lite._core.settings import FunctionSettings
 from modal_lite.call_graph import InputStatus
@@ -39,8 +40,7 @@ def known(table: dict[str, T], key: str, what: str) -> T:
         raise IllegalTransition(f"there is no {what} {key}") from None
 
 
-@dataclass(slots=True)
-class InputRange:
+class InputRange(msgspec.Struct, eq=False):
     """Inputs [start, stop) that wait for a container; of one chunk, with the same past."""
 
     start: int
@@ -53,8 +53,7 @@ class InputRange:
     """Containers lost while they ran this input; then the range is one input."""
 
 
-@dataclass(slots=True)
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """Inputs [start, stop) of a call in a container's hands; `reported` is the next to be reported, in index order."""
 
     lease_id: int
@@ -91,8 +90,7 @@ class Lease:
         return InputRange(first, self.stop, self.chunk, self.attempt, self.losses)
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, eq=False):
     """Inputs [start, start + count) that ended alike, for the call graph."""
 
     start: int
@@ -101,14 +99,13 @@ class Outcome:
     container_id: str
 
 
-@dataclass(slots=True, eq=False)
-class Call:
+class Call(msgspec.Struct, eq=False):
     """A function call: what waits, what is leased, what is done."""
 
     call_id: str
     function: "Function"
     parent: tuple[str, int] | None
-    pending: deque[InputRange] = field(default_factory=deque)
+    pending: deque[InputRange] = msgspec.field(default_factory=deque)
     added: int = 0
     waiting: int = 0
     """Inputs in `pending`."""
@@ -122,13 +119,12 @@ class Call:
     forgotten: bool = False
     queued: bool = False
     """True while it stands in its function's line of calls with pending inputs."""
-    leases: dict[int, Lease] = field(default_factory=dict)
-    outcomes: list[Outcome] = field(default_factory=list)
-    children: list[str] = field(default_factory=list)
+    leases: dict[int, Lease] = msgspec.field(default_factory=dict)
+    outcomes: list[Outcome] = msgspec.field(default_factory=list)
+    children: list[str] = msgspec.field(default_factory=list)
 
 
-@dataclass(slots=True, eq=False)
-class Container:
+class Container(msgspec.Struct, eq=False):
     """A container and the leases it holds, oldest first."""
 
     container_id: str
@@ -136,7 +132,7 @@ class Container:
     since: float
     """When it was started, became idle or was told to stop, whichever came last."""
     state: ContainerState = ContainerState.STARTING
-    leases: deque[Lease] = field(default_factory=deque)
+    leases: deque[Lease] = msgspec.field(default_factory=deque)
     waiting: bool = False
     """Its input waits for a call of its own, so it uses no core."""
     used: bool = False
@@ -173,13 +169,12 @@ class Container:
         return f"<container {self.container_id} {self.state.value} waiting={self.waiting} leases={leases}>"
 
 
-@dataclass(slots=True, eq=False)
-class Function:
+class Function(msgspec.Struct, eq=False):
     """A function: its line of calls, its containers and what has been measured of it."""
 
     function_id: str
     settings: FunctionSettings
-    line: deque[Call] = field(default_factory=deque)
+    line: deque[Call] = msgspec.field(default_factory=deque)
     """Calls with pending inputs; each lease is taken from the first, which then goes to the end."""
     backlog: int = 0
     """Inputs that wait for a container; delayed retries do not count."""
@@ -187,7 +182,7 @@ class Function:
     """Inputs leased."""
     active: int = 0
     """Containers that count against the cores."""
-    containers: dict[str, Container] = field(default_factory=dict)
+    containers: dict[str, Container] = msgspec.field(default_factory=dict)
     duration: float | None = None
     """Seconds per input, a moving average; None before the first report."""
     lease_size: int = 1

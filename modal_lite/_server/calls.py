@@ -3,15 +3,15 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from modal_lite._core.messages import Encoding
 from modal_lite._core.payload import Payload
 from modal_lite._core.requests import CallKind, Output
 
 
-@dataclass(slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, eq=False):
     """The pickled arguments of some inputs; dropped when the last of them is done."""
 
     encoding: Encoding
@@ -79,8 +79,9 @@ class CallState:
         """No more outputs will come."""
         self.finished = True
         self._wake(None)
-        if self.on_finish is not None:
-            self.on_finish(self)
+        on_finish, self.on_finish = self.on_finish, None
+        if on_finish is not None:
+            on_finish(self)
 
     def take(self) -> list[Output]:
         """The outputs that are there, for the one consumer."""

@@ -48,6 +48,8 @@ class Channel:
         self._unsent: deque[memoryview] = deque()
         self._gathering = False
         """True from the first frame of a turn until the others are written."""
+        self._gathered = bytearray()
+        """Small frames of this turn, behind all that is unsent."""
         self._closed = False
         self._loop.add_reader(sock, self._readable)
 
@@ -59,7 +61,7 @@ class Channel:
     @property
     def unsent(self) -> int:
         """Bytes that wait for the peer to read."""
-        return sum(len(part) for part in self._unsent)
+        return sum(len(part) for part in self._unsent) + len(self._gathered)
 
     def send(self, message: msgspec.Struct, payload: Payload = EMPTY) -> None:
         """Writes a frame, or queues what the socket does not take at once. Does nothing on a closed channel.
@@ -69,7 +71,11 @@ class Channel:
         if self._closed:
             return
         parts = encode(message, payload, self._memory)
+        if self._gathering and len(parts) == 1:
+            self._gathered += parts[0]
+            return
         if self._unsent or self._gathering:
+            self._move_gathered()
             self._unsent.extend(views(parts))
             return
         self._gathering = True
@@ -95,6 +101,7 @@ class Channel:
             return
         self._closed = True
         if self._gathering:
+            self._move_gathered()
             self._write()
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
@@ -109,9 +116,15 @@ class Channel:
 
     def _write_gathered(self) -> None:
         self._gathering = False
+        self._move_gathered()
         self._write()
         if self._unsent and not self._closed:
             self._loop.add_writer(self._sock, self._writable)
+
+    def _move_gathered(self) -> None:
+        if self._gathered:
+            self._unsent.append(memoryview(self._gathered))
+            self._gathered = bytearray()
 
     def _writable(self) -> None:
         self._write()

@@ -92,7 +92,10 @@ class FrameDecoder:
         self._memory = memory
         self._decoder = msgspec.msgpack.Decoder(types)
         self._chunk = bytearray(READ_SIZE)
+        self._arrived = b""
+        """What was received last, if nothing was pending before it."""
         self._pending = bytearray()
+        """The beginning of a frame whose rest has not arrived."""
         self._body: bytearray | None = None
         self._body_filled = 0
         self._message: msgspec.Struct | None = None
@@ -108,11 +111,15 @@ class FrameDecoder:
         if self._body is not None:
             self._body_filled += count
         else:
-            self._pending += memoryview(self._chunk)[:count]
+            arrived = memoryview(self._chunk)[:count]
+            if self._pending:
+                self._pending += arrived
+            else:
+                self._arrived = bytes(arrived)
 
     def frames(self) -> Iterator[tuple[msgspec.Struct, memoryview]]:
         """The complete frames so far. Raises ProtocolError once the stream makes no sense."""
-        pending = self._pending
+        pending: bytes | bytearray = self._pending or self._arrived
         at = 0
         try:
             while True:
@@ -136,10 +143,10 @@ class FrameDecoder:
                     return
                 if body_length <= SMALL_BODY and len(pending) < end + body_length:
                     return
-                message = self._decode(bytes(memoryview(pending)[start:end]))
+                message = self._decode(_cut(pending, start, end))
                 if len(pending) >= end + body_length:
                     at = end + body_length
-                    body = bytes(memoryview(pending)[end:at])
+                    body = _cut(pending, end, at)
                     yield message, self._shared(body, shared_length) if shared_length else memoryview(body)
                     continue
                 self._message = message
@@ -148,8 +155,11 @@ class FrameDecoder:
                 self._body[: self._body_filled] = memoryview(pending)[end:]
                 at = len(pending)
         finally:
-            if at:
+            if isinstance(pending, bytearray):
                 del pending[:at]
+            else:
+                self._pending += pending[at:]
+                self._arrived = b""
 
     def _shared(self, position: bytes, length: int) -> memoryview:
         (start,) = POSITION.unpack(position)
@@ -168,6 +178,10 @@ class FrameDecoder:
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise ProtocolError(f"message of {len(data)} bytes is not of this channel: {error}") from None
         return message
+
+
+def _cut(data: bytes | bytearray, start: int, stop: int) -> bytes:
+    return data[start:stop] if isinstance(data, bytes) else bytes(memoryview(data)[start:stop])
 
 
 def _allocate(size: int) -> bytearray:
