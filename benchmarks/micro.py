@@ -222,7 +222,15 @@ class Echo:
         return CHUNK
 
     async def exchange(
-        self, call_id: str, start: int, count: int, encoding: Encoding, payload: Payload, closes: bool, wait: bool
+        self,
+        call_id: str,
+        start: int,
+        count: int,
+        encoding: Encoding,
+        payload: Payload,
+        closes: bool,
+        wait: bool,
+        awaited: int | None,
     ) -> OutputBatch:
         outputs = [Output(start, count, None, self._zeros(count))] if count else []
         return OutputBatch(outputs, closes, CHUNK)
