@@ -24,6 +24,10 @@ REST = 0.05
 """Seconds without anyone running the loop after which the keeper does. Each of its looks costs a switch of threads."""
 
 
+WATCH = 0.005
+"""The same while work is under way, of a map whose caller takes a block of results after the other, say."""
+
+
 class Awaited(Protocol):
     """Something that a caller waits for, under way on the library's loop."""
 
@@ -50,6 +54,10 @@ class LibraryLoop:
         midst of setting one leaves it broken."""
         self._called.acquire()
         self._waits_for_turn = False
+        self._watching = False
+        """True while it rests for WATCH seconds at most."""
+        self._works = False
+        """True once callers have left work under way to it, until that is done."""
         self._keeping = False
         self._awaited: set[Awaited] = set()
         self._runs_for: Awaited | None = None
@@ -165,7 +173,8 @@ class LibraryLoop:
         elif self._keeping:
             # Set before it looks, as others look after they have posted: one of the two sees the other.
             self._resting = True
-            if self._something_under_way():
+            self._works = self._works and self._work_is_under_way()
+            if self._awaited or self._works:
                 self._resting = False
             else:
                 self.loop.stop()
@@ -193,11 +202,11 @@ class LibraryLoop:
                 self._turn.release()
 
     def _leave(self) -> None:
-        if self._waits_for_turn or self._something_under_way():
+        if self._waits_for_turn or self._awaited or (not self._watching and self._work_is_under_way()):
             self._call_keeper()
 
-    def _something_under_way(self) -> bool:
-        return bool(self._awaited) or any(is_under_way() for is_under_way in self._work)
+    def _work_is_under_way(self) -> bool:
+        return any(is_under_way() for is_under_way in self._work)
 
     def _call(self, function: Callable[[], object]) -> None:
         asyncio._set_running_loop(self.loop)
@@ -224,6 +233,7 @@ class LibraryLoop:
                 self._resting = False
                 with self._turn:
                     self._dismiss_guest()
+                    self._works = self._work_is_under_way()
                     self._keeping = True
                     self.loop.run_forever()
                     self._keeping = False
@@ -234,7 +244,8 @@ class LibraryLoop:
         unattended = False
         while True:
             turns = self._turns
-            if self._called.acquire(timeout=REST) and self._is_needed():
+            self._watching = self._work_is_under_way()
+            if self._called.acquire(timeout=WATCH if self._watching else REST) and self._is_needed():
                 return
             self._wait_for_turn()
             if turns != self._turns:
@@ -248,7 +259,7 @@ class LibraryLoop:
                 unattended = True
 
     def _is_needed(self) -> bool:
-        return self._closing or (self._present_guest() is None and self._something_under_way())
+        return self._closing or (self._present_guest() is None and bool(self._awaited))
 
     def _wait_for_turn(self) -> None:
         """Returns when no blocking caller runs the loop."""
