@@ -75,12 +75,8 @@ class LibraryLoop:
         self._keeper.join()
 
     def add_work(self, is_under_way: Callable[[], bool]) -> None:
-        """Has the loop run without a break while the function returns True, also when no caller waits."""
+        """Has the loop run without a break whenever the function returns True, also when no caller waits."""
         self._work.append(is_under_way)
-
-    def remove_work(self, is_under_way: Callable[[], bool]) -> None:
-        """Takes `add_work` back."""
-        self._work.remove(is_under_way)
 
     # --- any thread --------------------------------------------------------------------------------------------------
 
@@ -244,7 +240,7 @@ class LibraryLoop:
         unattended = False
         while True:
             turns = self._turns
-            self._watching = self._work_is_under_way()
+            self._watching = self._guest is None and self._work_is_under_way()
             if self._called.acquire(timeout=WATCH if self._watching else REST) and self._is_needed():
                 return
             self._wait_for_turn()

@@ -71,7 +71,7 @@ def work() -> Iterator[list[bool]]:
 
     library().add_work(is_under_way)
     yield under_way
-    library().remove_work(is_under_way)
+    under_way.clear()
 
 
 def test_caller_that_blocks_runs_the_loop_itself() -> None:
