@@ -28,6 +28,10 @@ WATCH = 0.005
 """The same while work is under way, of a map whose caller takes a block of results after the other, say."""
 
 
+WORK = 0.25
+"""Seconds that the keeper stays with work under way once it had to take over; then a caller may run the loop again."""
+
+
 class Awaited(Protocol):
     """Something that a caller waits for, under way on the library's loop."""
 
@@ -56,8 +60,8 @@ class LibraryLoop:
         self._waits_for_turn = False
         self._watching = False
         """True while it rests for WATCH seconds at most."""
-        self._works = False
-        """True once callers have left work under way to it, until that is done."""
+        self._works_until: float | None = None
+        """Until when it keeps work that callers have left to it; None if it has none."""
         self._keeping = False
         self._awaited: set[Awaited] = set()
         self._runs_for: Awaited | None = None
@@ -169,8 +173,7 @@ class LibraryLoop:
         elif self._keeping:
             # Set before it looks, as others look after they have posted: one of the two sees the other.
             self._resting = True
-            self._works = self._works and self._work_is_under_way()
-            if self._awaited or self._works:
+            if self._awaited or self._has_work():
                 self._resting = False
             else:
                 self.loop.stop()
@@ -201,6 +204,12 @@ class LibraryLoop:
         if self._waits_for_turn or self._awaited or (not self._watching and self._work_is_under_way()):
             self._call_keeper()
 
+    def _has_work(self) -> bool:
+        if self._works_until is not None and self.loop.time() < self._works_until and self._work_is_under_way():
+            return True
+        self._works_until = None
+        return False
+
     def _work_is_under_way(self) -> bool:
         return any(is_under_way() for is_under_way in self._work)
 
@@ -229,7 +238,7 @@ class LibraryLoop:
                 self._resting = False
                 with self._turn:
                     self._dismiss_guest()
-                    self._works = self._work_is_under_way()
+                    self._works_until = self.loop.time() + WORK if self._work_is_under_way() else None
                     self._keeping = True
                     self.loop.run_forever()
                     self._keeping = False
