@@ -251,14 +251,15 @@ def test_memory_is_bounded_for_large_inputs_and_results(run: Any) -> None:
     for i, result in enumerate(blob.map(itertools.repeat(4 << 20))):
         assert len(result) == 4 << 20
         most = max(most, _own_memory() - before)
-        if i == 100:
+        if i == 400:
             break
     for i, result in enumerate(same.map(bytes(4 << 20) for _ in itertools.count())):
         assert len(result) == 4 << 20
         most = max(most, _own_memory() - before)
-        if i == 100:
+        if i == 400:
             break
-    assert most < 400 << 20
+    # All of the results together are 1,600 MiB; what runs before their size is known is a part of a window.
+    assert most < 800 << 20
 
 
 async def test_async_iterables_of_blocking_calls_in_a_notebook_are_refused(
