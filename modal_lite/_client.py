@@ -175,14 +175,15 @@ class _Client:
         return cast("Errand[T]", on_loop(self._ask, request, payload))
 
     async def _ask(self, request: AnyRequest, payload: Payload) -> object:
-        if self._connection is None:
-            self._connection = self._connect(request)
-        return await self._connection.request(request, payload)
+        return await self._connected(request).request(request, payload)
 
     def _run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
+        return self._connected(request).run(request, payload, on_end)
+
+    def _connected(self, first: AnyRequest) -> Connection:
         if self._connection is None:
-            self._connection = self._connect(request)
-        return self._connection.run(request, payload, on_end)
+            self._connection = self._connect(first)
+        return self._connection
 
     async def _first_outputs(self, call_ids: list[str]) -> list[Output]:
         try:

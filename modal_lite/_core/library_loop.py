@@ -8,7 +8,7 @@ nothing is under way, and whoever makes a call then runs the loop until the answ
 * the event loop of a caller that awaits, whenever there is something to do (`Guest`).
 
 asyncio binds a loop to no thread; it asks that one thread at a time runs it, which `_turn` sees to. The keeper comes
-back when work is left behind, and when nobody has run the loop for a while.
+back when somebody else waits, and when nobody has run the loop for a while, a shorter one while work is under way.
 """
 
 import asyncio
@@ -22,12 +22,8 @@ from modal_lite._core.guest import Guest, GuestDismissedError, PausingSelector
 
 REST = 0.05
 """Seconds without anyone running the loop after which the keeper does. Each of its looks costs a switch of threads."""
-
-
 WATCH = 0.005
 """The same while work is under way, of a map whose caller takes a block of results after the other, say."""
-
-
 WORK = 0.25
 """Seconds that the keeper stays with work under way once it had to take over; then a caller may run the loop again."""
 
@@ -79,7 +75,7 @@ class LibraryLoop:
         self._keeper.join()
 
     def add_work(self, is_under_way: Callable[[], bool]) -> None:
-        """Has the loop run without a break whenever the function returns True, also when no caller waits."""
+        """Has the loop run while the function returns True, even if no caller waits; it may rest for WATCH seconds."""
         self._work.append(is_under_way)
 
     # --- any thread --------------------------------------------------------------------------------------------------
@@ -253,11 +249,12 @@ class LibraryLoop:
             if self._called.acquire(timeout=WATCH if self._watching else REST) and self._is_needed():
                 return
             self._wait_for_turn()
+            guest = self._guest  # Another thread may dismiss it at any moment.
             if turns != self._turns:
                 unattended = False
-            elif self._guest is None or not self._awaited:
+            elif guest is None or not self._awaited:
                 return
-            elif self._guest.is_behind() or self._selector.is_ready():
+            elif guest.is_behind() or self._selector.is_ready():
                 # Seen twice: what came a moment ago is no sign that the guest's loop is blocked.
                 if unattended:
                     return

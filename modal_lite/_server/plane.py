@@ -383,9 +383,9 @@ class ControlPlane:
         if chunk is not None:
             call.chunks[0] = chunk
             count = chunk.outstanding
-        self._unfinished += 1
         unary = call.kind is CallKind.UNARY
         self.happened(events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, unary))
+        self._unfinished += 1
 
     def forget(self, call_id: str) -> None:
         """Drops a call, and cancels what is unfinished of it. Nothing happens for a call that is not known."""
