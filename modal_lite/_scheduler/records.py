@@ -108,6 +108,8 @@ class Call:
     call_id: str
     function: "Function"
     parent: tuple[str, int] | None
+    method: str = ""
+    """For a class: which of its methods, for the call graph."""
     pending: deque[InputRange] = field(default_factory=deque)
     added: int = 0
     waiting: int = 0

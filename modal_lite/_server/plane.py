@@ -200,6 +200,7 @@ class ControlPlane:
                 "MODAL_IS_REMOTE": "1",
                 "MODAL_ENVIRONMENT": os.environ.get("MODAL_ENVIRONMENT", "main"),
             },
+            definition.parameters,
         )
 
     def _waiting_of(self, container_id: str) -> Callable[[bool], None]:
@@ -237,6 +238,7 @@ class ControlPlane:
                 command.stop,
                 chunk.encoding,
                 chunk.payload.sizes,
+                call.method,
             ),
             chunk.payload,
         )
@@ -269,12 +271,12 @@ class ControlPlane:
 
     def _failed_output(self, call: CallState, command: commands.FailInputs) -> Output:
         definition = self.functions[call.function_id]
-        kind = command.kind
+        kind, name = command.kind, f"{definition.tag}.{call.method}" if call.method else definition.tag
         if kind is FailureKind.CANCELLED:
-            message = f"The call {call.call_id} of {definition.tag} was cancelled."
+            message = f"The call {call.call_id} of {name} was cancelled."
         elif kind is FailureKind.TIMEOUT:
             seconds = definition.settings.timeout
-            message = f"{definition.tag} did not end within its timeout of {seconds:g} seconds, nor when interrupted."
+            message = f"{name} did not end within its timeout of {seconds:g} seconds, nor when interrupted."
         elif kind is FailureKind.INIT and (known := self._start_failures.get(definition.function_id)) is not None:
             return msgspec.structs.replace(known, start=command.start, count=command.count)
         else:
@@ -385,7 +387,9 @@ class ControlPlane:
             count = chunk.outstanding
         self._unfinished += 1
         unary = call.kind is CallKind.UNARY
-        self.happened(events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, unary))
+        self.happened(
+            events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, unary, call.method)
+        )
 
     def forget(self, call_id: str) -> None:
         """Drops a call, and cancels what is unfinished of it. Nothing happens for a call that is not known."""
