@@ -1,9 +1,10 @@
 """Functions that decorators have said something of, before an app takes them.
 
-`@method()`, `@enter()`, `@exit()`, `@batched()`, `@concurrent()` and their like stack in any order. Each leaves a mark, an
-object of a class of its own; the app, or the class that the function belongs to, reads the marks it knows.
+`@method()`, `@enter()`, `@exit()`, `@batched()`, `@concurrent()` and their like stack in any order. Each leaves a mark,
+an object of a class of its own; the app, or the class that the function belongs to, reads the marks it knows.
 """
 
+import inspect
 from collections.abc import Callable
 from types import MethodType
 from typing import Any, TypeVar
@@ -52,9 +53,19 @@ def marked(target: Any, mark: object, decorator: str) -> PartialFunction:
         InvalidError: It is no function, or says the same twice.
     """
     partial = target if isinstance(target, PartialFunction) else PartialFunction(target, {})
-    name = getattr(partial.raw_f, "__qualname__", repr(partial.raw_f))
-    if not callable(partial.raw_f) or isinstance(partial.raw_f, type):
+    raw_f: Any = partial.raw_f
+    name = getattr(raw_f, "__qualname__", repr(raw_f))
+    if not callable(raw_f) or isinstance(raw_f, type):
         raise InvalidError(f"{decorator} decorates functions, not {name}.")
     if type(mark) in partial.marks:
         raise InvalidError(f"{decorator} decorates {name} twice.")
     return PartialFunction(partial.raw_f, {**partial.marks, type(mark): mark})
+
+
+def check_parentheses(given: Any, decorator: str, above: str = "function") -> None:
+    """Raises InvalidError if a decorator that has to be called was put on something as it is."""
+    if given is not None:
+        what = f"a {above}" if inspect.isroutine(given) or inspect.isclass(given) else repr(given)
+        raise InvalidError(
+            f"Did you forget parentheses? {decorator[:-2]} was given {what}; write `{decorator}` above the {above}."
+        )
