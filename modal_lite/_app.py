@@ -1,8 +1,10 @@
 """Apps: the functions that run together."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 import typing_extensions
 from synchronicity.async_wrap import asynccontextmanager
 
@@ -11,7 +13,7 @@ from modal_lite._client import current_client
 from modal_lite._cls import LocalClass, _ClassDecorator, _Cls
 from modal_lite._core.context import is_local
 from modal_lite._core.ids import new_id
-from modal_lite._core.settings import FunctionSettings
+from modal_lite._core.settings import EXIT_GRACE, FunctionSettings
 from modal_lite._core.wrapping import untranslated
 from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
@@ -269,7 +271,8 @@ class _App:
         def decorate(user_cls: type) -> _Cls:
             info = FunctionInfo.of_class(user_cls, serialized, "@app.cls()")
             local = LocalClass(user_cls)
-            service: _Function[Any, Any, Any] = _Function(self, info, user_cls.__name__, settings, variables)
+            given = msgspec.structs.replace(settings, exit_grace=EXIT_GRACE if local.has_exits else 0.0)
+            service: _Function[Any, Any, Any] = _Function(self, info, user_cls.__name__, given, variables)
             service._incomplete = local.constructor.is_needed
             decorated = _Cls(service, local.infos(info), local)
             self._classes[decorated.name] = decorated
@@ -331,7 +334,8 @@ class _App:
         """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
         Containers start when functions are called. At the end of the block, however it ends, calls that still run are
-        cancelled and the containers stopped, within about two seconds. The app may be run again afterwards.
+        cancelled and the containers stopped, within about two seconds. Exit hooks of classes may take 30 seconds more,
+        unless Ctrl-C ends them. The app may be run again afterwards.
 
         Raises:
             InvalidError: The app is already running, or this is a container.
@@ -346,6 +350,7 @@ class _App:
             raise InvalidError("The app is already running and cannot be started again before it has stopped.")
         client, app_id = current_client(), new_id("ap")
         self._app_id = app_id
+        hurried = False
         try:
             for function in (*self._functions.values(), *(cls.service for cls in self._classes.values())):
                 # A function of an included app may be running there already, and then keeps its containers.
@@ -356,9 +361,12 @@ class _App:
             definitions = [function._definition(app_id, label) for function in self._hydrated]
             await client.open_app(app_id, label, definitions)
             yield self
+        except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
+            hurried = True
+            raise
         finally:
             self._app_id = None
             for function in self._hydrated:
                 function._hydrate(None)
             self._hydrated.clear()
-            await client.close_app(app_id)
+            await client.close_app(app_id, hurried)

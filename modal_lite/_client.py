@@ -64,9 +64,12 @@ class _Client:
         """Starts an app. Cancelling it may leave the app running: close it in any case."""
         await self._request(OpenApp(app_id, name, functions))
 
-    async def close_app(self, app_id: str) -> None:
-        """Ends an app, its calls and its containers; returns when they are gone."""
-        await self._request(CloseApp(app_id))
+    async def close_app(self, app_id: str, hurried: bool) -> None:
+        """Ends an app, its calls and its containers; returns when they are gone.
+
+        Exit hooks may take EXIT_GRACE, unless it is `hurried`, or this is cancelled.
+        """
+        await self._request(CloseApp(app_id, hurried))
 
     async def find_function(self, module_name: str, tag: str) -> str | None:
         """The id of a running function."""

@@ -111,8 +111,10 @@ class LocalClass:
         self.constructor = Constructor(user_cls)
         partials = partials_of(user_cls)
         self.methods = {name: partial for name, partial in partials.items() if not is_hook(partial)}
+        exits = [partial.raw_f for partial in partials.values() if partial.mark(Exit)]
+        self.has_exits = bool(exits)
         self.enters = tuple(partial.raw_f for partial in partials.values() if partial.mark(Enter))
-        self._describe([partial.raw_f for partial in partials.values() if partial.mark(Exit)])
+        self._describe(exits)
 
     def infos(self, info: FunctionInfo) -> dict[str, FunctionInfo]:
         """Where the methods come from, given where the class does."""

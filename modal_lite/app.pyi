@@ -272,7 +272,8 @@ class App:
             """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
             Containers start when functions are called. At the end of the block, however it ends, calls that still run are
-            cancelled and the containers stopped, within about two seconds. The app may be run again afterwards.
+            cancelled and the containers stopped, within about two seconds. Exit hooks of classes may take 30 seconds more,
+            unless Ctrl-C ends them. The app may be run again afterwards.
 
             Raises:
                 InvalidError: The app is already running, or this is a container.
@@ -284,7 +285,8 @@ class App:
             """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
             Containers start when functions are called. At the end of the block, however it ends, calls that still run are
-            cancelled and the containers stopped, within about two seconds. The app may be run again afterwards.
+            cancelled and the containers stopped, within about two seconds. Exit hooks of classes may take 30 seconds more,
+            unless Ctrl-C ends them. The app may be run again afterwards.
 
             Raises:
                 InvalidError: The app is already running, or this is a container.

@@ -206,6 +206,8 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag=23):
     """To the container: interrupt what runs, leave, within `grace` seconds."""
 
     grace: float
+    exits: float = 0.0
+    """Seconds that exit hooks may take from when they begin, if that is to be more than what is left of `grace`."""
 
 
 ContainerControl = Recall | CancelInput | GeneratorCredit | Stop

@@ -47,6 +47,8 @@ class CloseApp(Request, frozen=True, tag=2):
     """The app ends: its calls are cancelled, its containers stopped; answered when they are gone."""
 
     app_id: str
+    hurried: bool = False
+    """Exit hooks get no more time than everything else."""
 
 
 class AddVariant(Request, frozen=True, tag=3):

@@ -129,7 +129,7 @@ class Service:
             if function_ids is None or self._plane is None:
                 return DONE
             try:
-                await self._plane.remove_functions(function_ids)
+                await self._plane.remove_functions(function_ids, request.hurried)
             finally:
                 if not self._apps:
                     plane, self._plane = self._plane, None

@@ -76,6 +76,7 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
     except KeyboardInterrupt:
         control.status = INTERRUPTED
         control.leave_within(TERM_GRACE)
+    control.grant_exits()
     life.leave()
     process.finish()
     return control.status
