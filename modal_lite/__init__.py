@@ -19,6 +19,7 @@ from modal_lite import _handles, call_graph, exception, functions
 from modal_lite._core.context import current_function_call_id, current_input_id, is_local
 from modal_lite.app import App
 from modal_lite.call_graph import InputInfo, InputStatus
+from modal_lite.cls import Cls, enter, exit, method, parameter
 from modal_lite.exception import Error
 from modal_lite.functions import Function, FunctionCall, gather
 from modal_lite.output import enable_output
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "App",
+    "Cls",
     "Error",
     "Function",
     "FunctionCall",
@@ -42,10 +44,14 @@ __all__ = [
     "current_function_call_id",
     "current_input_id",
     "enable_output",
+    "enter",
     "exception",
+    "exit",
     "functions",
     "gather",
     "is_local",
+    "method",
+    "parameter",
 ]
 
 _handles.register()

@@ -33,6 +33,7 @@ _UNHONOURED = (
     "interactive",
     "block_network",
     "allow_concurrent_inputs",
+    "snap",
 )
 """Accepted for the sake of programs written for Modal; processes on this machine cannot honour them."""
 _said: set[str] = set()

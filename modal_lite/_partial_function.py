@@ -4,6 +4,7 @@
 an object of a class of its own; the app, or the class that the function belongs to, reads the marks it knows.
 """
 
+import inspect
 from collections.abc import Callable
 from types import MethodType
 from typing import Any, TypeVar
@@ -59,3 +60,12 @@ def marked(target: Any, mark: object, decorator: str) -> PartialFunction:
     if type(mark) in partial.marks:
         raise InvalidError(f"{decorator} decorates {name} twice.")
     return PartialFunction(partial.raw_f, {**partial.marks, type(mark): mark})
+
+
+def check_parentheses(given: Any, decorator: str, above: str = "function") -> None:
+    """Raises InvalidError if a decorator that has to be called was put on something as it is."""
+    if given is not None:
+        what = f"a {above}" if inspect.isroutine(given) or inspect.isclass(given) else repr(given)
+        raise InvalidError(
+            f"Did you forget parentheses? {decorator[:-2]} was given {what}; write `{decorator}` above the {above}."
+        )

@@ -43,6 +43,18 @@ class Page:
 PAGES = (
     Page("app.md", "Apps", ("modal_lite.App",)),
     Page(
+        "classes.md",
+        "Classes",
+        (
+            "modal_lite.Cls",
+            "modal_lite.cls.Obj",
+            "modal_lite.method",
+            "modal_lite.enter",
+            "modal_lite.exit",
+            "modal_lite.parameter",
+        ),
+    ),
+    Page(
         "functions.md",
         "Functions and calls",
         ("modal_lite.Function", "modal_lite.FunctionCall", "modal_lite.gather", "modal_lite.functions.FunctionStats"),

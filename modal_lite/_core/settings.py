@@ -4,6 +4,9 @@ import msgspec
 
 from modal_lite.retries import Retries
 
+EXIT_GRACE = 30.0
+"""Seconds that the exit hooks of a class may take."""
+
 
 class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a function is run. Times in seconds."""
@@ -17,7 +20,9 @@ class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = 300.0
     """Limit of one attempt of one input, without the queue."""
     startup_timeout: float = 300.0
-    """Limit from the start of a container until its module is imported."""
+    """Limit from the start of a container until its module is imported and its class entered."""
     retries: Retries | None = None
     single_use: bool = False
     """A container ends after one input."""
+    exit_grace: float = 0.0
+    """What the exit hooks of a container may take, where nobody is in a hurry."""

@@ -41,6 +41,8 @@ class CallOpened(Event, frozen=True):
     closed: bool
     forgotten: bool = False
     """Nobody will ask for it once it has finished."""
+    method: str = ""
+    """For a class: which of its methods."""
 
 
 class InputsAdded(Event, frozen=True):

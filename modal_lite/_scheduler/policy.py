@@ -161,7 +161,7 @@ def next_check(container: Container) -> float | None:
     if container.state is ContainerState.STARTING:
         return container.since + settings.startup_timeout
     if container.state is ContainerState.STOPPING:
-        return container.since + INTERRUPT_GRACE
+        return container.since + INTERRUPT_GRACE + settings.exit_grace
     if not container.leases:
         return container.since + settings.scaledown_window
     head = container.leases[0]

@@ -105,6 +105,8 @@ class Call(msgspec.Struct, eq=False):
     call_id: str
     function: "Function"
     parent: tuple[str, int] | None
+    method: str = ""
+    """For a class: which of its methods, for the call graph."""
     pending: deque[InputRange] = msgspec.field(default_factory=deque)
     added: int = 0
     waiting: int = 0

@@ -78,6 +78,8 @@ class ControlPlane:
         self.links: dict[str, ContainerLink] = {}
         self.sessions: dict[str, ClientSession] = {}
         self._start_failures: dict[str, Output] = {}
+        self._hurried: set[str] = set()
+        """Functions that are being removed without time for exit hooks."""
         self._placer = make_placer(self._container_exited)
         self._environment = environment
         self._service = service
@@ -139,26 +141,44 @@ class ControlPlane:
         self._timer = None
         self.happened(events.TimePassed())
 
-    async def remove_functions(self, function_ids: list[str]) -> None:
-        """Ends the functions; returns when none of their containers is left."""
-        for function_id in function_ids:
-            if function_id in self.functions:
-                self.happened(events.FunctionRemoved(function_id))
+    async def remove_functions(self, function_ids: list[str], hurried: bool) -> None:
+        """Ends the functions; returns when none of their containers is left. Exit hooks have no time if `hurried`."""
         removed = set(function_ids)
+        known = [function_id for function_id in function_ids if function_id in self.functions]
+        exits = max((self.functions[function_id].settings.exit_grace for function_id in known), default=0.0)
+        if hurried:
+            exits = 0.0
+            self._hurry(removed)
+        for function_id in known:
+            self.happened(events.FunctionRemoved(function_id))
         try:
-            async with asyncio.timeout(STOP_GRACE + 1.0):
+            async with asyncio.timeout(STOP_GRACE + exits + 1.0):
                 while any(link.definition.function_id in removed for link in self.links.values()):
                     self._emptied.clear()
                     await self._emptied.wait()
         except TimeoutError:
-            for link in self.links.values():
-                if link.definition.function_id in removed:
-                    self._placer.kill(link.container_id)
-        for call_id in [c.call_id for c in self.calls.values() if c.function_id in removed]:
+            pass
+        finally:
+            # Also when Ctrl-C has ended the wait for exit hooks: nothing of the functions is left.
+            self._drop(removed)
+
+    def _drop(self, function_ids: set[str]) -> None:
+        for link in self.links.values():
+            if link.definition.function_id in function_ids:
+                self._placer.kill(link.container_id)
+        for call_id in [c.call_id for c in self.calls.values() if c.function_id in function_ids]:
             self.forget(call_id)
         for function_id in function_ids:
             self.functions.pop(function_id, None)
             self._start_failures.pop(function_id, None)
+        self._hurried -= function_ids
+
+    def _hurry(self, function_ids: set[str]) -> None:
+        self._hurried |= function_ids
+        for link in self.links.values():
+            # These are in their exit hooks.
+            if link.stopping and link.definition.function_id in function_ids:
+                link.control.send(Stop(STOP_GRACE))
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -200,6 +220,7 @@ class ControlPlane:
                 "MODAL_IS_REMOTE": "1",
                 "MODAL_ENVIRONMENT": os.environ.get("MODAL_ENVIRONMENT", "main"),
             },
+            definition.parameters,
         )
 
     def _waiting_of(self, container_id: str) -> Callable[[bool], None]:
@@ -213,7 +234,9 @@ class ControlPlane:
         link = self.links.get(command.container_id)
         if link is not None:
             link.stopping = True
-            link.control.send(Stop(STOP_GRACE))
+            definition = link.definition
+            exits = 0.0 if definition.function_id in self._hurried else definition.settings.exit_grace
+            link.control.send(Stop(STOP_GRACE, exits))
 
     def _kill_container(self, command: commands.KillContainer) -> None:
         logger.info("killing container %s: %s", command.container_id, command.reason)
@@ -237,6 +260,7 @@ class ControlPlane:
                 command.stop,
                 chunk.encoding,
                 chunk.payload.sizes,
+                call.method,
             ),
             chunk.payload,
         )
@@ -269,12 +293,12 @@ class ControlPlane:
 
     def _failed_output(self, call: CallState, command: commands.FailInputs) -> Output:
         definition = self.functions[call.function_id]
-        kind = command.kind
+        kind, name = command.kind, f"{definition.tag}.{call.method}" if call.method else definition.tag
         if kind is FailureKind.CANCELLED:
-            message = f"The call {call.call_id} of {definition.tag} was cancelled."
+            message = f"The call {call.call_id} of {name} was cancelled."
         elif kind is FailureKind.TIMEOUT:
             seconds = definition.settings.timeout
-            message = f"{definition.tag} did not end within its timeout of {seconds:g} seconds, nor when interrupted."
+            message = f"{name} did not end within its timeout of {seconds:g} seconds, nor when interrupted."
         elif kind is FailureKind.INIT and (known := self._start_failures.get(definition.function_id)) is not None:
             return msgspec.structs.replace(known, start=command.start, count=command.count)
         else:
@@ -385,7 +409,9 @@ class ControlPlane:
             count = chunk.outstanding
         self._unfinished += 1
         unary = call.kind is CallKind.UNARY
-        self.happened(events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, unary))
+        self.happened(
+            events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, unary, call.method)
+        )
 
     def forget(self, call_id: str) -> None:
         """Drops a call, and cancels what is unfinished of it. Nothing happens for a call that is not known."""

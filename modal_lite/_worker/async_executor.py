@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextvars import copy_context
+from types import FrameType
 from typing import Any, TypeVar
 
 from modal_lite._core.context import input_context
@@ -12,6 +13,7 @@ from modal_lite._core.messages import Failure, Lease
 from modal_lite._transport.blocking import ConnectionClosed
 from modal_lite._transport.progress import RUNNING
 from modal_lite._worker import outcomes, reports
+from modal_lite._worker.callee import Callees
 from modal_lite._worker.chunks import Invoke, decode
 from modal_lite._worker.executor import Target
 from modal_lite._worker.generator_stream import GeneratorStream
@@ -28,16 +30,13 @@ class AsyncExecutor:
     Each input is a task of its own, which an interruption cancels.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], tag: str, is_generator: bool, leases: Leases, words: "memoryview[int]"
-    ) -> None:
-        self._function = function
-        self._tag = tag
-        self._is_generator = is_generator
+    def __init__(self, callees: Callees, leases: Leases, words: "memoryview[int]", runner: asyncio.Runner) -> None:
+        self._callees = callees
+        self._tag = ""
         self._leases = leases
         self._words = words
-        self._runner = asyncio.Runner()
-        self._loop = self._runner.get_loop()
+        self._runner = runner
+        self._loop = runner.get_loop()
         self._arrived = asyncio.Event()
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         """By the input's index in the lease that runs."""
@@ -46,8 +45,7 @@ class AsyncExecutor:
 
     def serve(self) -> None:
         """See `Executor`."""
-        with self._runner:
-            self._runner.run(self._serve())
+        self._runner.run(self._serve())
 
     # --- the control thread ------------------------------------------------------------------------------------------
 
@@ -69,6 +67,10 @@ class AsyncExecutor:
         """See `Executor`."""
         self._call_in_loop(self._arrived.set)
 
+    def runs_user_code(self, frame: FrameType | None) -> bool:
+        """See `Executor`."""
+        return False
+
     def _call_in_loop(self, callback: Callable[[], None]) -> None:
         try:
             self._loop.call_soon_threadsafe(callback)
@@ -83,29 +85,37 @@ class AsyncExecutor:
             task.cancel()
 
     async def _serve(self) -> None:
+        while (arrived := await self.next()) is not None:
+            await self.run(*arrived)
+            del arrived
+
+    async def next(self) -> tuple[RunningLease, Lease, memoryview] | None:
+        """The next lease to run; None when the container is to stop."""
         fd = self._leases.channel.fileno()
         while not self._leases.stopping:
             arrived = self._leases.next_if_any()
             if arrived is not None:
-                await self._run(*arrived)
-                del arrived
-                continue
+                return arrived
             self._arrived.clear()
             self._loop.add_reader(fd, self._arrived.set)
             try:
                 await self._arrived.wait()
             finally:
                 self._loop.remove_reader(fd)
+        return None
 
-    async def _run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
+    async def run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
+        """Runs the inputs of one lease."""
+        callee = self._callees[lease.method]
+        self._tag = callee.tag
         try:
             try:
-                invoke, items = decode(lease, body, self._function, self._tag)
+                invoke, items = decode(lease, body, callee.function, callee.tag)
             except BaseException as error:
                 reports.refuse_all(running, self._tag, error)
                 return
             while (indices := running.next_run()) is not None:
-                if self._is_generator:
+                if callee.is_generator:
                     for index in indices:
                         await self._run_generator(running, index, invoke, items[index - lease.chunk_start])
                 else:

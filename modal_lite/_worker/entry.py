@@ -19,7 +19,8 @@ from modal_lite._worker.async_executor import AsyncExecutor
 from modal_lite._worker.control import TERM_GRACE, Control
 from modal_lite._worker.executor import Executor
 from modal_lite._worker.leases import Leases
-from modal_lite._worker.loading import is_async, load_function
+from modal_lite._worker.lifecycle import Lifecycle, begin
+from modal_lite._worker.mixed_executor import MixedExecutor
 from modal_lite._worker.sync_executor import SyncExecutor
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -54,7 +55,7 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
         os.close(fds.memory)
     channel = BlockingChannel(data, ToContainer, memory)
     leases = Leases(channel, words)
-    context.enter_container(spec.container_id, leases.running_input)
+    context.enter_container(spec.container_id, leases.running_input, spec.function_id)
     context.client_socket = socket.socket(fileno=fds.client)
     set_container_main(spec.main)
     control_socket = socket.socket(fileno=fds.control)
@@ -63,10 +64,11 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
     process.reset_in_forks(held if memory is None else [*held, memory], control.fds)
     _handle_signals(control)
     control.start()
+    life = _begin(spec, leases)
+    if life is None:
+        return 1
     try:
-        control.executor = _load(spec, leases, words)
-        if control.executor is None:
-            return 1
+        control.executor = _executor(life, leases, words)
         channel.send(Ready(os.getpid()))
         control.executor.serve()
     except ConnectionClosed:
@@ -74,22 +76,31 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
     except KeyboardInterrupt:
         control.status = INTERRUPTED
         control.leave_within(TERM_GRACE)
+    control.grant_exits()
+    life.leave()
     process.finish()
     return control.status
 
 
-def _load(spec: ContainerSpec, leases: Leases, words: "memoryview[int]") -> Executor | None:
-    """What runs the user's function; None if that cannot be loaded, which is reported."""
+def _begin(spec: ContainerSpec, leases: Leases) -> Lifecycle | None:
+    """The user's function, or class, ready for inputs; None if that fails, which is reported."""
     try:
         process.enter_surroundings(spec)
-        function = load_function(spec)
+        return begin(spec)
     except BaseException as error:
         failure, payload = pack_exception(error, FailureKind.INIT)
         leases.channel.send(StartFailed(failure, payload.sizes), payload)
         process.flush_output()
         return None
-    executor = AsyncExecutor if is_async(function) else SyncExecutor
-    return executor(function, spec.tag, spec.is_generator, leases, words)
+
+
+def _executor(life: Lifecycle, leases: Leases, words: "memoryview[int]") -> Executor:
+    """What runs the inputs."""
+    if life.runner is None:
+        return SyncExecutor(life.callees, leases, words)
+    if all(callee.is_async for callee in life.callees.values()):
+        return AsyncExecutor(life.callees, leases, words, life.runner)
+    return MixedExecutor(life.callees, leases, words, life.runner)
 
 
 def _handle_signals(control: Control) -> None:
@@ -98,7 +109,7 @@ def _handle_signals(control: Control) -> None:
 
     def on_sigint(signum: int, frame: FrameType | None) -> None:
         executor = control.executor
-        if isinstance(executor, SyncExecutor) and executor.runs_user_code(frame):
+        if executor is not None and executor.runs_user_code(frame):
             raise KeyboardInterrupt
         control.request_stop(INTERRUPTED)
 

@@ -14,6 +14,7 @@ from modal_lite._core.payload import EMPTY
 from modal_lite._transport.blocking import ConnectionClosed
 from modal_lite._transport.progress import RUNNING
 from modal_lite._worker import outcomes, reports
+from modal_lite._worker.callee import Callees
 from modal_lite._worker.chunks import Invoke, decode
 from modal_lite._worker.executor import Target
 from modal_lite._worker.generator_stream import GeneratorStream
@@ -33,12 +34,9 @@ class SyncExecutor:
     is set around the loops below, and whether their own frame is on top tells the function from the loop itself.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], tag: str, is_generator: bool, leases: Leases, words: "memoryview[int]"
-    ) -> None:
-        self._function = function
-        self._tag = tag
-        self._is_generator = is_generator
+    def __init__(self, callees: Callees, leases: Leases, words: "memoryview[int]") -> None:
+        self._callees = callees
+        self._tag = ""
         self._leases = leases
         self._words = words
         self._in_user_code = False
@@ -51,7 +49,7 @@ class SyncExecutor:
         """See `Executor`."""
         while (arrived := self._leases.next()) is not None:
             running, lease, body = arrived
-            self._run(running, lease, body)
+            self.run(running, lease, body)
             # Before the wait for the next one, which may be long, nothing of this one is kept alive.
             del arrived, running, lease, body
 
@@ -85,7 +83,7 @@ class SyncExecutor:
     # --- signal handlers ---------------------------------------------------------------------------------------------
 
     def runs_user_code(self, frame: FrameType | None) -> bool:
-        """For signal handlers: True if what they interrupted is the user's."""
+        """See `Executor`."""
         return self._in_user_code and frame is not None and frame.f_code not in _OWN_LOOPS
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
@@ -98,15 +96,18 @@ class SyncExecutor:
 
     # --- the main thread ---------------------------------------------------------------------------------------------
 
-    def _run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
+    def run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
+        """Runs the inputs of one lease."""
+        callee = self._callees[lease.method]
+        self._tag = callee.tag
         try:
             try:
-                invoke, items = decode(lease, body, self._function, self._tag)
+                invoke, items = decode(lease, body, callee.function, callee.tag)
             except BaseException as error:
                 reports.refuse_all(running, self._tag, error)
                 return
             while (indices := running.next_run()) is not None:
-                if self._is_generator:
+                if callee.is_generator:
                     for index in indices:
                         self._run_generator(running, index, invoke, items[index - lease.chunk_start])
                 else:

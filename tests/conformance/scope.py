@@ -30,15 +30,9 @@ class Later:
 
 LATER = (
     Later(
-        "classes",
-        "`@app.cls()` and `modal_lite.method` do not exist yet; a test's program that uses them cannot be imported",
-        (
-            "test_cls.py",
-            "test_aio.py::test_methods_have_aio_twins",
-            # INTERRUPTED, the program of these two, defines a class beside its functions.
-            "test_errors.py::test_the_end_of_a_script_leaves_no_process_behind",
-            "test_errors.py::test_a_killed_script_leaves_no_process_behind",
-        ),
+        "concurrent inputs and batching",
+        "`modal_lite.concurrent` and `batched` do not exist yet; a test's program that uses them cannot be imported",
+        ("test_cls.py", "test_aio.py::test_methods_have_aio_twins"),
     ),
     Later(
         "server",
@@ -78,7 +72,7 @@ class Scope:
 
     def pytest_configure(self) -> None:
         """Lets modules that import `apps.classes` be collected for the sake of their other tests."""
-        if not hasattr(modal_lite, "method"):
+        if not hasattr(modal_lite, "batched"):
             sys.modules["apps.classes"] = ModuleType("apps.classes")
 
     @pytest.hookimpl(tryfirst=True)
