@@ -142,6 +142,8 @@ class Container:
     used: bool = False
     active: bool = False
     """It counts against the cores: starting, or running an input that does not wait."""
+    gpus: int = 0
+    """Devices that it has to itself; none if there are fewer than it wants, for then it cannot start."""
     looked: float = 0.0
     """When inputs were last found to wait in it while there was nowhere else for them to go."""
     check_at: float | None = None
