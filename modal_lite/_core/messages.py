@@ -92,6 +92,12 @@ class ContainerSpec(msgspec.Struct, frozen=True, array_like=True):
     cwd: str
     env: dict[str, str]
     """Variables to set, secrets and MODAL_* included."""
+    cpu: float | None = None
+    """Cores that it is to count on."""
+    cpu_limit: float | None = None
+    """Cores that it has use for at most."""
+    memory_limit: int | None = None
+    """MiB that its processes can have at most, each."""
 
 
 # --- data channel ----------------------------------------------------------------------------------------------------

@@ -119,6 +119,8 @@ class Service:
                 await plane.open()
                 self._plane = plane
             self._apps[request.app_id] = []
+            if any(definition.settings.gpus for definition in request.functions):
+                await self._plane.find_gpus()
             for definition in request.functions:
                 self._add(definition)
         return DONE
@@ -154,6 +156,8 @@ class Service:
             settings=msgspec.structs.replace(base.settings, **changes),
             env=base.env if request.env is None else request.env,
         )
+        if variant.settings.gpus:
+            await self._running().find_gpus()
         self._add(variant)
         return DONE
 

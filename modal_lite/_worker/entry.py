@@ -20,6 +20,7 @@ from modal_lite._worker.control import TERM_GRACE, Control
 from modal_lite._worker.executor import Executor
 from modal_lite._worker.leases import Leases
 from modal_lite._worker.loading import is_async, load_function
+from modal_lite._worker.resources import enter_resources, explain_shortage
 from modal_lite._worker.sync_executor import SyncExecutor
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -82,8 +83,10 @@ def _load(spec: ContainerSpec, leases: Leases, words: "memoryview[int]") -> Exec
     """What runs the user's function; None if that cannot be loaded, which is reported."""
     try:
         process.enter_surroundings(spec)
+        enter_resources(spec)
         function = load_function(spec)
     except BaseException as error:
+        explain_shortage(error)
         failure, payload = pack_exception(error, FailureKind.INIT)
         leases.channel.send(StartFailed(failure, payload.sizes), payload)
         process.flush_output()
