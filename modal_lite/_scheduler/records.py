@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
+from modal_lite._core.ids import input_id
 from modal_lite._core.settings import FunctionSettings
 from modal_lite.call_graph import InputStatus
 
@@ -164,6 +165,13 @@ class Container:
     def unstarted(self) -> int:
         """How many inputs in it wait behind the one that runs."""
         return sum([lease.outstanding for lease in self.leases]) - 1 if self.leases else 0
+
+    def input_id(self, lease_id: int, index: int) -> str | None:
+        """The id of an input that it holds under this lease; None if it does not hold the lease."""
+        for lease in self.leases:
+            if lease.lease_id == lease_id:
+                return input_id(lease.call.call_id, index)
+        return None
 
     @property
     def crowded(self) -> bool:

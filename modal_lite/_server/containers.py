@@ -28,7 +28,7 @@ class ContainerLink:
         definition: FunctionDefinition,
         on_message: Callable[["ContainerLink", Any, memoryview], None],
         on_gone: Callable[["ContainerLink"], None],
-        on_line: Callable[["ContainerLink", str, str], None],
+        on_lines: Callable[["ContainerLink", str, list[str], bool], None],
     ) -> None:
         self.container_id = placed.container_id
         self.definition = definition
@@ -52,8 +52,8 @@ class ContainerLink:
             FromContainer, lambda message, body: on_message(self, message, body), self._data_closed
         )
         self.control = Channel(placed.control, ContainerControl, _unexpected, lambda error: None)
-        self.stdout = OutputReader(placed.stdout, lambda line: on_line(self, "stdout", line))
-        self.stderr = OutputReader(placed.stderr, lambda line: on_line(self, "stderr", line))
+        self.stdout = OutputReader(placed.stdout, lambda lines, transient: on_lines(self, "stdout", lines, transient))
+        self.stderr = OutputReader(placed.stderr, lambda lines, transient: on_lines(self, "stderr", lines, transient))
 
     def exited(self, status: int | None, reason: str) -> None:
         """The placer says that the process ended."""

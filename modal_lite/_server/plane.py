@@ -39,15 +39,13 @@ from modal_lite._scheduler.records import IllegalTransition
 from modal_lite._server.calls import CallState, Chunk
 from modal_lite._server.containers import ContainerLink
 from modal_lite._server.gpus import Gpus
+from modal_lite._server.logs import Written
 from modal_lite._server.sessions import ClientSession
 
 logger = logging.getLogger("modal_lite.plane")
 
 STOP_GRACE = 1.0
 """Seconds a container may take to end when it is asked to."""
-
-OnLine = Callable[[FunctionDefinition, str, str, str], None]
-"""(function, container id, "stdout" or "stderr", line)"""
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -65,7 +63,7 @@ class ControlPlane:
         make_placer: given a callback for ended containers, makes what starts them.
         environment: read anew for each container.
         service: answers the calls of user code in the containers.
-        on_line: gets every line that a container writes.
+        on_output: gets what containers write.
     """
 
     def __init__(
@@ -73,7 +71,7 @@ class ControlPlane:
         make_placer: Callable[[Callable[[str, int | None, str], None]], Placer],
         environment: Callable[[], Environment],
         service: Connection,
-        on_line: OnLine,
+        on_output: Callable[[Written], None],
     ) -> None:
         self.scheduler = Scheduler(_cores(), lambda: new_id("ta"))
         self.functions: dict[str, FunctionDefinition] = {}
@@ -85,7 +83,7 @@ class ControlPlane:
         self._placer = make_placer(self._container_exited)
         self._environment = environment
         self._service = service
-        self._on_line = on_line
+        self._on_output = on_output
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Event = asyncio.Event()
@@ -380,8 +378,11 @@ class ControlPlane:
         if call.credit is not None:
             call.credit(count)
 
-    def _container_wrote(self, link: ContainerLink, stream: str, line: str) -> None:
-        self._on_line(link.definition, link.container_id, stream, line)
+    def _container_wrote(self, link: ContainerLink, stream: str, lines: list[str], transient: bool) -> None:
+        container = self.scheduler.containers.get(link.container_id)
+        running = link.placed.running()
+        input_id = None if container is None or running is None else container.input_id(*running)
+        self._on_output(Written(link.definition, link.container_id, input_id, stream, lines, transient))
 
     def _container_exited(self, container_id: str, status: int | None, reason: str) -> None:
         link = self.links.get(container_id)
