@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from modal_lite.exception import InvalidError
@@ -27,7 +27,7 @@ def parse_resources(given: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def _pair(name: str, value: Any, is_right: Any, what: str) -> tuple[Any, Any]:
+def _pair(name: str, value: Any, is_right: Callable[[Any], bool], what: str) -> tuple[Any, Any]:
     """Request and limit; the limit is None if there is none."""
     request, limit = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
     if not is_right(request) or not (limit is None or is_right(limit)):

@@ -38,11 +38,10 @@ def enter_resources(spec: ContainerSpec) -> None:
     Raises:
         InvalidError: The memory limit leaves no room to start.
     """
-    cpu = spec.cpu or spec.cpu_limit
-    if cpu is not None:
+    if spec.cpu is not None:
         # As one core is what a thread can use, more of them are a matter of threads, not of weight.
-        os.nice(min(19, max(0, round(math.log(1 / cpu, _WEIGHT_STEP)))))
-        threads = str(min(math.ceil(spec.cpu_limit or cpu), os.cpu_count() or 1))
+        os.nice(min(19, max(0, round(-math.log(spec.cpu, _WEIGHT_STEP)))))
+        threads = str(min(math.ceil(spec.cpu_limit or spec.cpu), os.cpu_count() or 1))
         for name in _THREADS:
             os.environ.setdefault(name, threads)
     if spec.memory_limit is not None and sys.platform == "linux":

@@ -101,6 +101,15 @@ def print_much(megabytes: int) -> int:
 
 
 @app.function(max_containers=1)
+def print_and_wait(path: str) -> str | None:
+    """Prints a line, and waits until the file exists; returns its input's id."""
+    print("printed", flush=True)
+    while not os.path.exists(path):
+        time.sleep(0.005)
+    return modal_lite.current_input_id()
+
+
+@app.function(max_containers=1)
 def print_line(megabytes: int) -> int:
     """One line without an end."""
     piece = "x" * 1_000_000
