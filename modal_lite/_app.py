@@ -150,17 +150,20 @@ class _App:
             name: Its name in the app. Default: the Python function's.
             is_generator: For functions that return a generator without being a generator function.
             single_use_containers: A new container for every input.
+            cpu: Cores that a container counts on, or a pair (request, limit): thread pools of libraries are made for so
+                many, and with less than one core it gets less time when others want some. Default: no hints.
+            memory: MiB that a container needs, or a pair (request, limit). Over the limit it gets a `MemoryError`
+                (Linux); the request alone has no effect.
+            gpu: A kind of GPU, "A100" or "A100:2", or a list of alternatives. Each container has so many devices of
+                this machine, whatever their kind, to itself: `CUDA_VISIBLE_DEVICES`.
             include_source: Accepted; containers on this machine use the source where it is.
             keep_warm: Former name of `min_containers`.
             concurrency_limit: Former name of `max_containers`.
             container_idle_timeout: Former name of `scaledown_window`.
             image: Has no effect on this backend, which says so once; so it is with those that follow.
             schedule: No effect.
-            gpu: No effect.
             mounts: No effect.
             volumes: No effect.
-            cpu: No effect.
-            memory: No effect.
             region: No effect.
             cloud: No effect.
             enable_memory_snapshot: No effect.

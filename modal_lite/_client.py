@@ -244,6 +244,7 @@ def _connect_in_process(first: AnyRequest) -> Connection:
     launched = [launch()] if isinstance(first, OpenApp) else []
     try:
         from modal_lite._placement.local import LocalPlacer
+        from modal_lite._server.logs import Written
         from modal_lite._server.plane import ControlPlane, Environment
         from modal_lite._server.service import Service
     except BaseException:
@@ -254,15 +255,17 @@ def _connect_in_process(first: AnyRequest) -> Connection:
     def environment() -> Environment:
         return Environment(current_main(), [entry or os.getcwd() for entry in sys.path], os.getcwd())
 
-    def on_line(definition: FunctionDefinition, container_id: str, stream: str, line: str) -> None:
+    def on_output(written: Written) -> None:
         manager = output.current()
-        if manager is not None:
-            manager.line(definition.tag, container_id, stream, line)
+        if manager is None:
+            return
+        show = manager.transient if written.transient else manager.lines
+        show(written.function.tag, written.container_id, written.stream, written.lines)
 
     def make_placer(on_exit: Callable[[str, int | None, str], None]) -> LocalPlacer:
         return LocalPlacer(on_exit, launched.pop() if launched else None)
 
-    service = Service(lambda service: ControlPlane(make_placer, environment, service, on_line))
+    service = Service(lambda service: ControlPlane(make_placer, environment, service, on_output))
     library().add_work(service.is_busy)
     return service
 

@@ -10,6 +10,7 @@ import msgspec
 
 from modal_lite._core.context import is_local
 from modal_lite._core.settings import FunctionSettings
+from modal_lite._resource_options import parse_resources
 from modal_lite.exception import InvalidError
 from modal_lite.retries import Retries
 from modal_lite.secret import Secret
@@ -22,11 +23,8 @@ _OLD_NAMES = {
 _UNHONOURED = (
     "image",
     "schedule",
-    "gpu",
     "mounts",
     "volumes",
-    "cpu",
-    "memory",
     "region",
     "cloud",
     "enable_memory_snapshot",
@@ -51,7 +49,7 @@ def parse_changes(options: Mapping[str, Any]) -> dict[str, Any]:
             if new in given:
                 raise InvalidError(f"{old}= is the former name of {new}=; give one of them.")
             given[new] = given.pop(old)
-    changes: dict[str, Any] = {}
+    changes = parse_resources(given)
     for name in ("min_containers", "buffer_containers"):
         if name in given:
             changes[name] = _count(name, given[name], 0)
@@ -100,7 +98,7 @@ def warn_of_unhonoured(options: Mapping[str, Any]) -> None:
     """Says, once in a process for each option, what has no effect on this machine."""
     if not is_local():
         return
-    for name in _UNHONOURED:
+    for name in _UNHONOURED if sys.platform == "linux" else (*_UNHONOURED, "memory"):
         if options.get(name) and name not in _said:
             _said.add(name)
             warnings.warn(

@@ -95,6 +95,12 @@ class ContainerSpec(msgspec.Struct, frozen=True, array_like=True):
     """Variables to set, secrets and MODAL_* included."""
     parameters: bytes | None = None
     """For a class: the packed arguments of its constructor; None for none."""
+    cpu: float | None = None
+    """Cores that it is to count on."""
+    cpu_limit: float | None = None
+    """Cores that it has use for at most."""
+    memory_limit: int | None = None
+    """MiB that its processes can have at most, each."""
 
 
 # --- data channel ----------------------------------------------------------------------------------------------------

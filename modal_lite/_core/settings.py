@@ -26,3 +26,11 @@ class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A container ends after one input."""
     exit_grace: float = 0.0
     """What the exit hooks of a container may take, where nobody is in a hurry."""
+    cpu: float | None = None
+    """Cores that a container is to count on."""
+    cpu_limit: float | None = None
+    """Cores that it has use for at most."""
+    memory_limit: int | None = None
+    """MiB of memory that a container can have at most."""
+    gpus: int = 0
+    """GPUs that a container has to itself."""

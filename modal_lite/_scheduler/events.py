@@ -10,6 +10,12 @@ class Event(msgspec.Struct, frozen=True):
     """Something that happened outside the scheduler."""
 
 
+class DevicesFound(Event, frozen=True):
+    """So many GPUs can be assigned. Comes before the first function that wants some; until then there are none."""
+
+    count: int
+
+
 class FunctionAdded(Event, frozen=True):
     """A function may be called from now on."""
 

@@ -17,6 +17,7 @@ def validate(scheduler: Scheduler) -> None:
         _validate_function(scheduler, function)
     active = sum(1 for c in scheduler.containers.values() if c.active)
     assert active == scheduler.total_active, f"{active} active containers, {scheduler.total_active} counted"
+    assert scheduler.devices.free >= 0, "a device is given to two containers"
 
 
 def _validate_call(scheduler: Scheduler, call: Call) -> None:
@@ -66,4 +67,5 @@ def _validate_function(scheduler: Scheduler, function: Function) -> None:
         f"{function.function_id}: more containers than max_containers={maximum}"
     )
     at_maximum = maximum is not None and len(live) >= maximum
-    assert not function.backlog or function.active or at_maximum, f"{function.function_id} starves"
+    waits_for_devices = not scheduler.devices.suffice(function)
+    assert not function.backlog or function.active or at_maximum or waits_for_devices, f"{function.function_id} starves"

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from modal_lite._core.ids import input_id
 from modal_lite._core.settings import FunctionSettings
 from modal_lite.call_graph import InputStatus
 
@@ -140,6 +141,8 @@ class Container(msgspec.Struct, eq=False):
     used: bool = False
     active: bool = False
     """It counts against the cores: starting, or running an input that does not wait."""
+    gpus: int = 0
+    """Devices that it has to itself; none if there are fewer than it wants, for then it cannot start."""
     looked: float = 0.0
     """When inputs were last found to wait in it while there was nowhere else for them to go."""
     check_at: float | None = None
@@ -160,6 +163,13 @@ class Container(msgspec.Struct, eq=False):
     def unstarted(self) -> int:
         """How many inputs in it wait behind the one that runs."""
         return sum([lease.outstanding for lease in self.leases]) - 1 if self.leases else 0
+
+    def input_id(self, lease_id: int, index: int) -> str | None:
+        """The id of an input that it holds under this lease; None if it does not hold the lease."""
+        for lease in self.leases:
+            if lease.lease_id == lease_id:
+                return input_id(lease.call.call_id, index)
+        return None
 
     @property
     def crowded(self) -> bool:

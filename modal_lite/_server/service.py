@@ -119,6 +119,8 @@ class Service:
                 await plane.open()
                 self._plane = plane
             self._apps[request.app_id] = []
+            if any(definition.settings.gpus for definition in request.functions):
+                await self._plane.find_gpus()
             for definition in request.functions:
                 self._add(definition)
         return DONE
@@ -159,6 +161,8 @@ class Service:
             parameters=base.parameters if request.parameters is None else request.parameters,
             incomplete=base.incomplete and request.parameters is None,
         )
+        if variant.settings.gpus:
+            await self._running().find_gpus()
         self._add(variant)
         return DONE
 

@@ -21,6 +21,7 @@ from modal_lite._worker.executor import Executor
 from modal_lite._worker.leases import Leases
 from modal_lite._worker.lifecycle import Lifecycle, begin
 from modal_lite._worker.mixed_executor import MixedExecutor
+from modal_lite._worker.resources import enter_resources, explain_shortage
 from modal_lite._worker.sync_executor import SyncExecutor
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -86,8 +87,10 @@ def _begin(spec: ContainerSpec, leases: Leases) -> Lifecycle | None:
     """The user's function, or class, ready for inputs; None if that fails, which is reported."""
     try:
         process.enter_surroundings(spec)
+        enter_resources(spec)
         return begin(spec)
     except BaseException as error:
+        explain_shortage(error)
         failure, payload = pack_exception(error, FailureKind.INIT)
         leases.channel.send(StartFailed(failure, payload.sizes), payload)
         process.flush_output()
