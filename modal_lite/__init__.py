@@ -16,6 +16,8 @@ print(list(square.map(range(10))))
 import typing as _typing
 
 from modal_lite import _handles, call_graph, exception, functions
+from modal_lite._batching import batched
+from modal_lite._concurrency import concurrent
 from modal_lite._core.context import current_function_call_id, current_input_id, is_local
 from modal_lite.app import App
 from modal_lite.call_graph import InputInfo, InputStatus
@@ -40,7 +42,9 @@ __all__ = [
     "InputStatus",
     "Retries",
     "Secret",
+    "batched",
     "call_graph",
+    "concurrent",
     "current_function_call_id",
     "current_input_id",
     "enable_output",

@@ -18,8 +18,8 @@ from modal_lite._core.wrapping import untranslated
 from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
 from modal_lite._local_entrypoint import LocalEntrypoint
-from modal_lite._options import apply_changes, parse_changes, parse_env, warn_of_unhonoured
-from modal_lite._partial_function import check_parentheses
+from modal_lite._options import apply_changes, apply_marks, parse_changes, parse_env, warn_of_unhonoured
+from modal_lite._partial_function import PartialFunction, check_parentheses
 from modal_lite.exception import InvalidError
 from modal_lite.retries import Retries
 from modal_lite.secret import Secret
@@ -160,6 +160,7 @@ class _App:
             keep_warm: Former name of `min_containers`.
             concurrency_limit: Former name of `max_containers`.
             container_idle_timeout: Former name of `scaledown_window`.
+            allow_concurrent_inputs: Former form of `@modal_lite.concurrent(max_inputs=)`.
             image: Has no effect on this backend, which says so once; so it is with those that follow.
             schedule: No effect.
             mounts: No effect.
@@ -169,7 +170,6 @@ class _App:
             enable_memory_snapshot: No effect.
             interactive: No effect.
             block_network: No effect.
-            allow_concurrent_inputs: No effect.
 
         Raises:
             InvalidError: Parentheses are missing; or it is put on something that a container could not import (a
@@ -184,10 +184,11 @@ class _App:
 
         def decorate(function: Any) -> _Function[..., Any, Any]:
             refuse_parts(function, "@app.function()")
-            info = FunctionInfo.of(function, serialized, is_generator, "@app.function()")
-            decorated: _Function[..., Any, Any] = _Function(
-                self, info, name or info.raw_f.__name__, settings, variables
-            )
+            partial = function if isinstance(function, PartialFunction) else PartialFunction(function, {})
+            info = FunctionInfo.of(partial.raw_f, serialized, is_generator, "@app.function()")
+            given = apply_marks(settings, partial.marks.values(), info.qualname, [info])
+            decorated: _Function[..., Any, Any]
+            decorated = _Function(self, info, name or info.raw_f.__name__, given, variables)
             self._functions[decorated.tag] = decorated
             return decorated
 
@@ -244,22 +245,22 @@ class _App:
             timeout: Seconds that one attempt at one input may take.
             startup_timeout: Seconds until the class is imported, made and entered. Default 300.
             single_use_containers: A new container, and a new instance, for every input.
+            cpu: Cores that a container counts on.
+            memory: MiB that a container needs, or a pair (request, limit).
+            gpu: Devices that each container has to itself.
             include_source: Accepted.
             keep_warm: Former name of `min_containers`.
             concurrency_limit: Former name of `max_containers`.
             container_idle_timeout: Former name of `scaledown_window`.
+            allow_concurrent_inputs: Former form of `@modal_lite.concurrent(max_inputs=)`.
             image: Has no effect on this backend, which says so once; so it is with those that follow.
-            gpu: No effect.
             mounts: No effect.
             volumes: No effect.
-            cpu: No effect.
-            memory: No effect.
             region: No effect.
             cloud: No effect.
             enable_memory_snapshot: No effect.
             interactive: No effect.
             block_network: No effect.
-            allow_concurrent_inputs: No effect.
 
         Raises:
             InvalidError: Parentheses are missing; or it is put on something that is no class or that a container could
@@ -274,10 +275,12 @@ class _App:
         def decorate(user_cls: type) -> _Cls:
             info = FunctionInfo.of_class(user_cls, serialized, "@app.cls()")
             local = LocalClass(user_cls)
-            given = msgspec.structs.replace(settings, exit_grace=EXIT_GRACE if local.has_exits else 0.0)
+            methods = local.infos(info)
+            given = apply_marks(settings, local.marks, info.qualname, methods.values())
+            given = msgspec.structs.replace(given, exit_grace=EXIT_GRACE if local.has_exits else 0.0)
             service: _Function[Any, Any, Any] = _Function(self, info, user_cls.__name__, given, variables)
             service._incomplete = local.constructor.is_needed
-            decorated = _Cls(service, local.infos(info), local)
+            decorated = _Cls(service, methods, local)
             self._classes[decorated.name] = decorated
             return decorated
 

@@ -1,11 +1,13 @@
 """What the parts of a class are: methods, hooks and parameters. The decorators, and the marks that they leave."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from modal_lite._batching import Batching
+from modal_lite._concurrency import Concurrency, class_concurrency
 from modal_lite._function_info import generates, is_async
 from modal_lite._options import warn_of_unhonoured
 from modal_lite._partial_function import PartialFunction, check_parentheses, marked
@@ -123,7 +125,7 @@ def partials_of(user_cls: type) -> dict[str, PartialFunction]:
     What overrides one of them without a decorator of its own has the marks of what it overrides.
 
     Raises:
-        InvalidError: Something is both a method and a hook.
+        InvalidError: Something is both a method and a hook, or has a decorator that is for the class.
     """
     found: dict[str, PartialFunction] = {}
     for base in reversed(user_cls.__mro__):
@@ -135,10 +137,15 @@ def partials_of(user_cls: type) -> dict[str, PartialFunction]:
             elif name in found:
                 del found[name]
     for name, partial in found.items():
+        if partial.mark(Concurrency) is not None:
+            raise InvalidError(
+                f"@modal_lite.concurrent() was put on the method {user_cls.__name__}.{name}. All methods share a "
+                "container: write it above the class, below `@app.cls()`."
+            )
         if is_hook(partial) and len(partial.marks) > 1:
             raise InvalidError(
-                f"{user_cls.__name__}.{name} has several of @modal_lite.method(), enter() and exit(); it can be one of "
-                "them. Write a method for each."
+                f"{user_cls.__name__}.{name} has several of @modal_lite.method(), enter(), exit() and batched(); "
+                "a hook is nothing else. Write a method for each."
             )
     return found
 
@@ -153,3 +160,24 @@ def kind_of(partial: PartialFunction) -> tuple[bool, bool]:
     mark = partial.mark(Method)
     declared = None if mark is None else mark.is_generator
     return generates(partial.raw_f) if declared is None else declared, is_async(partial.raw_f)
+
+
+def marks_of(user_cls: type, methods: Mapping[str, PartialFunction]) -> list[object]:
+    """What decorators of the class, and of its methods, say of how inputs share its containers.
+
+    Raises:
+        InvalidError: One of several methods is batched.
+    """
+    concurrency = class_concurrency(user_cls)
+    marks: list[object] = [] if concurrency is None else [concurrency]
+    for name, partial in methods.items():
+        batching = partial.mark(Batching)
+        if batching is not None:
+            marks.append(batching)
+            if len(methods) > 1:
+                others = ", ".join(other for other in methods if other != name)
+                raise InvalidError(
+                    f"The method {user_cls.__name__}.{name} is batched, so it has to be the only one of its class, "
+                    f"which has {others} too. Write a class for each."
+                )
+    return marks

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
-from modal_lite._class_parts import Enter, Exit, is_hook, kind_of, partials_of
+from modal_lite._class_parts import Enter, Exit, is_hook, kind_of, marks_of, partials_of
 from modal_lite._constructor import Arguments, Constructor
 from modal_lite._core import context
 from modal_lite._core.class_description import ATTRIBUTE, ClassDescription, MethodDescription, pack_parameters
@@ -111,6 +111,7 @@ class LocalClass:
         self.constructor = Constructor(user_cls)
         partials = partials_of(user_cls)
         self.methods = {name: partial for name, partial in partials.items() if not is_hook(partial)}
+        self.marks = marks_of(user_cls, self.methods)
         exits = [partial.raw_f for partial in partials.values() if partial.mark(Exit)]
         self.has_exits = bool(exits)
         self.enters = tuple(partial.raw_f for partial in partials.values() if partial.mark(Enter))

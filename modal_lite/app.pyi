@@ -143,6 +143,7 @@ class App:
             keep_warm: Former name of `min_containers`.
             concurrency_limit: Former name of `max_containers`.
             container_idle_timeout: Former name of `scaledown_window`.
+            allow_concurrent_inputs: Former form of `@modal_lite.concurrent(max_inputs=)`.
             image: Has no effect on this backend, which says so once; so it is with those that follow.
             schedule: No effect.
             mounts: No effect.
@@ -152,7 +153,6 @@ class App:
             enable_memory_snapshot: No effect.
             interactive: No effect.
             block_network: No effect.
-            allow_concurrent_inputs: No effect.
 
         Raises:
             InvalidError: Parentheses are missing; or it is put on something that a container could not import (a
@@ -215,22 +215,22 @@ class App:
             timeout: Seconds that one attempt at one input may take.
             startup_timeout: Seconds until the class is imported, made and entered. Default 300.
             single_use_containers: A new container, and a new instance, for every input.
+            cpu: Cores that a container counts on.
+            memory: MiB that a container needs, or a pair (request, limit).
+            gpu: Devices that each container has to itself.
             include_source: Accepted.
             keep_warm: Former name of `min_containers`.
             concurrency_limit: Former name of `max_containers`.
             container_idle_timeout: Former name of `scaledown_window`.
+            allow_concurrent_inputs: Former form of `@modal_lite.concurrent(max_inputs=)`.
             image: Has no effect on this backend, which says so once; so it is with those that follow.
-            gpu: No effect.
             mounts: No effect.
             volumes: No effect.
-            cpu: No effect.
-            memory: No effect.
             region: No effect.
             cloud: No effect.
             enable_memory_snapshot: No effect.
             interactive: No effect.
             block_network: No effect.
-            allow_concurrent_inputs: No effect.
 
         Raises:
             InvalidError: Parentheses are missing; or it is put on something that is no class or that a container could

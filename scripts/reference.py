@@ -59,6 +59,7 @@ PAGES = (
         "Functions and calls",
         ("modal_lite.Function", "modal_lite.FunctionCall", "modal_lite.gather", "modal_lite.functions.FunctionStats"),
     ),
+    Page("sharing.md", "Sharing a container", ("modal_lite.concurrent", "modal_lite.batched")),
     Page("options.md", "Retries and secrets", ("modal_lite.Retries", "modal_lite.Secret")),
     Page(
         "context.md",

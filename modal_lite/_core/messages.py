@@ -101,6 +101,12 @@ class ContainerSpec(msgspec.Struct, frozen=True, array_like=True):
     """Cores that it has use for at most."""
     memory_limit: int | None = None
     """MiB that its processes can have at most, each."""
+    max_inputs: int = 1
+    """Inputs to run at once."""
+    max_batch_size: int = 0
+    """Inputs to call the function with together, in lists; 0: one by one, without lists."""
+    batch_wait: float = 0.0
+    """Seconds that the first input of a batch waits for others."""
 
 
 # --- data channel ----------------------------------------------------------------------------------------------------

@@ -34,3 +34,18 @@ class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """MiB of memory that a container can have at most."""
     gpus: int = 0
     """GPUs that a container has to itself."""
+    max_inputs: int = 1
+    """Inputs that a container runs at once."""
+    target_inputs: int | None = None
+    """Inputs per container that scaling aims at; None: `max_inputs`."""
+    in_threads: bool = False
+    """Its inputs run in threads, which nothing can interrupt: to end one of them, its container has to end."""
+    max_batch_size: int = 0
+    """Inputs that one call of the function takes together, in lists; only where `max_inputs` is 1. 0: no lists."""
+    batch_wait: float = 0.0
+    """Seconds that the first input of a batch waits for others."""
+
+    @property
+    def shares(self) -> bool:
+        """True if a container works on several inputs at once, so that its leases are of one input each."""
+        return self.max_inputs > 1 or self.max_batch_size > 0

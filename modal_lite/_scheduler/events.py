@@ -123,10 +123,14 @@ class InputsReturned(Event, frozen=True):
 
 
 class ContainerWaiting(Event, frozen=True):
-    """The container's input began, or ended, waiting for a call of its own."""
+    """The container's input began, or ended, waiting for a call of its own.
+
+    Told with every change of `waits` of a container that runs several inputs, else only when it becomes, or was, zero.
+    """
 
     container_id: str
-    waiting: bool
+    waits: int
+    """Calls that the container's inputs wait for; an input may wait for several."""
 
 
 class TimePassed(Event, frozen=True):

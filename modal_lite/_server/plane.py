@@ -210,7 +210,7 @@ class ControlPlane:
         link = ContainerLink(placed, definition, self._container_said, self._container_gone, self._container_wrote)
         self.links[command.container_id] = link
         self.sessions[command.container_id] = ClientSession(
-            placed, self._service, self._waiting_of(command.container_id)
+            placed, self._service, self._waiting_of(command.container_id), definition.settings.max_inputs > 1
         )
 
     def _not_started(self, command: commands.StartContainer, failure: Failure, certain: bool) -> None:
@@ -247,12 +247,15 @@ class ControlPlane:
             settings.cpu,
             settings.cpu_limit,
             settings.memory_limit,
+            settings.max_inputs,
+            settings.max_batch_size,
+            settings.batch_wait,
         )
 
-    def _waiting_of(self, container_id: str) -> Callable[[bool], None]:
-        def tell(waiting: bool) -> None:
+    def _waiting_of(self, container_id: str) -> Callable[[int], None]:
+        def tell(waits: int) -> None:
             if container_id in self.scheduler.containers:
-                self.happened(events.ContainerWaiting(container_id, waiting))
+                self.happened(events.ContainerWaiting(container_id, waits))
 
         return tell
 
@@ -324,7 +327,8 @@ class ControlPlane:
             message = f"The call {call.call_id} of {name} was cancelled."
         elif kind is FailureKind.TIMEOUT:
             seconds = definition.settings.timeout
-            message = f"{name} did not end within its timeout of {seconds:g} seconds, nor when interrupted."
+            nor = "" if definition.settings.in_threads else ", nor when interrupted"
+            message = f"{name} did not end within its timeout of {seconds:g} seconds{nor}."
         elif kind is FailureKind.INIT and (known := self._start_failures.get(definition.function_id)) is not None:
             return msgspec.structs.replace(known, start=command.start, count=command.count)
         else:

@@ -115,15 +115,16 @@ class Control:
                 self._leases.recall(message.lease_id)
             case CancelInput():
                 found = self._leases.interrupt(message.lease_id, message.index, message.timed_out)
-                self._interrupt(found, message.timed_out)
+                if found is not None:
+                    self._interrupt(found, message.timed_out)
             case GeneratorCredit():
                 if self.executor is not None:
                     self.executor.credit(message.lease_id, message.consumed)
             case Stop():
                 self._stop(message.grace, message.exits)
 
-    def _interrupt(self, found: tuple[RunningLease, int] | None, timed_out: bool) -> None:
-        if found is not None and self.executor is not None:
+    def _interrupt(self, found: tuple[RunningLease, int], timed_out: bool) -> None:
+        if self.executor is not None:
             self.executor.interrupt(Target(*found, timed_out))
             self._nudge_after = _FIRST_NUDGE
 
@@ -133,7 +134,8 @@ class Control:
         self._exit_grace = exits
         # First of all, for what follows may have to wait for the main thread.
         self.leave_within(grace)
-        self._interrupt(self._leases.stop(), timed_out=False)
+        for found in self._leases.stop():
+            self._interrupt(found, timed_out=False)
         try:
             self._data.shutdown(socket.SHUT_RD)
         except OSError:

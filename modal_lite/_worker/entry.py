@@ -15,14 +15,19 @@ from modal_lite._transport.forks import Closable
 from modal_lite._transport.progress import attach
 from modal_lite._transport.shared_memory import SharedMemory
 from modal_lite._worker import process
+from modal_lite._worker.async_batch_executor import AsyncBatchExecutor
 from modal_lite._worker.async_executor import AsyncExecutor
+from modal_lite._worker.batch_executor import BatchExecutor
 from modal_lite._worker.control import TERM_GRACE, Control
 from modal_lite._worker.executor import Executor
 from modal_lite._worker.leases import Leases
 from modal_lite._worker.lifecycle import Lifecycle, begin
 from modal_lite._worker.mixed_executor import MixedExecutor
+from modal_lite._worker.mixed_task_executor import MixedTaskExecutor
 from modal_lite._worker.resources import enter_resources, explain_shortage
 from modal_lite._worker.sync_executor import SyncExecutor
+from modal_lite._worker.task_executor import TaskExecutor
+from modal_lite._worker.thread_executor import ThreadExecutor
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status after KeyboardInterrupt."""
@@ -69,7 +74,7 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
     if life is None:
         return 1
     try:
-        control.executor = _executor(life, leases, words)
+        control.executor = _executor(spec, life, leases, words)
         channel.send(Ready(os.getpid()))
         control.executor.serve()
     except ConnectionClosed:
@@ -97,13 +102,24 @@ def _begin(spec: ContainerSpec, leases: Leases) -> Lifecycle | None:
         return None
 
 
-def _executor(life: Lifecycle, leases: Leases, words: "memoryview[int]") -> Executor:
+def _executor(spec: ContainerSpec, life: Lifecycle, leases: Leases, words: "memoryview[int]") -> Executor:
     """What runs the inputs."""
-    if life.runner is None:
-        return SyncExecutor(life.callees, leases, words)
-    if all(callee.is_async for callee in life.callees.values()):
-        return AsyncExecutor(life.callees, leases, words, life.runner)
-    return MixedExecutor(life.callees, leases, words, life.runner)
+    callees, runner, shares = life.callees, life.runner, spec.max_inputs > 1
+    if spec.max_batch_size:
+        return _batch_executor(spec, life, leases, words)
+    if runner is None:
+        return (ThreadExecutor if shares else SyncExecutor)(callees, leases, words)
+    if all(callee.is_async for callee in callees.values()):
+        return (TaskExecutor if shares else AsyncExecutor)(callees, leases, words, runner)
+    return (MixedTaskExecutor if shares else MixedExecutor)(callees, leases, words, runner)
+
+
+def _batch_executor(spec: ContainerSpec, life: Lifecycle, leases: Leases, words: "memoryview[int]") -> Executor:
+    (callee,) = life.callees.values()
+    if callee.is_async and life.runner is not None:
+        return AsyncBatchExecutor(callee, spec.max_batch_size, spec.batch_wait, leases, words, life.runner)
+    # What async hooks have left on a loop stands still between them.
+    return BatchExecutor(callee, spec.max_batch_size, spec.batch_wait, leases)
 
 
 def _handle_signals(control: Control) -> None:

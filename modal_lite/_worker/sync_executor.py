@@ -36,12 +36,12 @@ class SyncExecutor:
 
     def __init__(self, callees: Callees, leases: Leases, words: "memoryview[int]") -> None:
         self._callees = callees
-        self._tag = ""
         self._leases = leases
         self._words = words
         self._in_user_code = False
         self._target: Target | None = None
-        self._stream: GeneratorStream | None = None
+        self._streams: dict[int, GeneratorStream] = {}
+        """By the lease of the generator that runs."""
         self._main_thread = threading.get_ident()
         signal.signal(INTERRUPT_SIGNAL, self._on_interrupt)
 
@@ -58,7 +58,7 @@ class SyncExecutor:
     def interrupt(self, target: Target) -> None:
         """See `Executor`."""
         self._target = target
-        stream = self._stream
+        stream = self._streams.get(target.lease.lease_id)
         if stream is not None:
             stream.interrupt()
         signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
@@ -73,8 +73,8 @@ class SyncExecutor:
 
     def credit(self, lease_id: int, consumed: int) -> None:
         """See `Executor`."""
-        stream = self._stream
-        if stream is not None and stream.lease_id == lease_id:
+        stream = self._streams.get(lease_id)
+        if stream is not None:
             stream.credit(consumed)
 
     def wake(self) -> None:
@@ -99,12 +99,11 @@ class SyncExecutor:
     def run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
         """Runs the inputs of one lease."""
         callee = self._callees[lease.method]
-        self._tag = callee.tag
         try:
             try:
                 invoke, items = decode(lease, body, callee.function, callee.tag)
             except BaseException as error:
-                reports.refuse_all(running, self._tag, error)
+                reports.refuse_all(running, callee.tag, error)
                 return
             while (indices := running.next_run()) is not None:
                 if callee.is_generator:
@@ -137,7 +136,7 @@ class SyncExecutor:
                     self._in_user_code = False
                 else:
                     self._in_user_code = False
-                    reports.keep(running, index, self._tag, value)
+                    reports.keep(running, index, self._callees[running.method].tag, value)
                     del value
             if clock() >= due:
                 flush_output()
@@ -150,20 +149,21 @@ class SyncExecutor:
     def _run_generator(self, running: RunningLease, index: int, invoke: Invoke, item: Any) -> None:
         self._words[RUNNING] = index + 1
         failure, payload = None, EMPTY
-        stream = self._stream = GeneratorStream(running.lease_id, self._leases.channel)
+        tag = self._callees[running.method].tag
+        stream = self._streams[running.lease_id] = GeneratorStream(running.lease_id, self._leases.channel)
         try:
             generator = self._call_user(invoke, item)
             if isinstance(generator, Iterator):
-                failure = self._stream_values(generator, stream)
+                failure = self._stream_values(generator, stream, tag)
             else:
-                failure = outcomes.no_iterator(self._tag, generator)
+                failure = outcomes.no_iterator(tag, generator)
         except (KeyboardInterrupt, ConnectionClosed):
             raise
         except BaseException as error:
             failure, payload = pack_exception(error, FailureKind.USER)
         finally:
             self._in_user_code = False
-            self._stream = None
+            del self._streams[running.lease_id]
             stream.close()
         flush_output()
         if failure is None:
@@ -171,7 +171,7 @@ class SyncExecutor:
         else:
             running.fail(index, failure, payload)
 
-    def _stream_values(self, generator: Iterator[Any], stream: GeneratorStream) -> Failure | None:
+    def _stream_values(self, generator: Iterator[Any], stream: GeneratorStream, tag: str) -> Failure | None:
         """Sends what the generator yields. Returns why it was ended early, None if it ended by itself."""
         try:
             while stream.wait_for_room():
@@ -182,7 +182,7 @@ class SyncExecutor:
                 try:
                     held, payload = hold(value)
                 except BaseException as error:
-                    return outcomes.unpicklable(self._tag, value, error)
+                    return outcomes.unpicklable(tag, value, error)
                 stream.put(held, payload)
                 del value
             return outcomes.interrupted(timed_out=False)
