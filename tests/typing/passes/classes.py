@@ -39,6 +39,24 @@ class Model:
     async def stop(self) -> None: ...
 
 
+@app.cls()
+@modal_lite.concurrent(max_inputs=2)
+class Concurrent(Model): ...
+
+
+@app.cls()
+class Batched:
+    @modal_lite.method()
+    @modal_lite.batched(max_batch_size=2, wait_ms=1)
+    def predict(self, xs: list[int]) -> list[str]:
+        return [str(x) for x in xs]
+
+
+def shared() -> None:
+    reveal_type(Concurrent("x").predict.remote(1))  # R: str
+    reveal_type(Batched().predict.remote(1))  # R: str
+
+
 def blocking() -> None:
     model = Model("x", size=2)
     reveal_type(model.predict.remote(1))  # R: str
