@@ -201,11 +201,13 @@ def next_check(container: Container) -> float | None:
     head = container.leases[0]
     if settings.shares:
         limit = min([d for lease in container.leases if (d := deadline(lease)) is not None], default=None)
+        to_recall = any([not lease.recalled for lease in container.ahead])
     elif head.interrupted is not None:
         return head.interrupted + INTERRUPT_GRACE
     else:
         limit = None if settings.timeout is None else head.since + settings.timeout
-    if container.crowded and (not head.recalled or any([not lease.recalled for lease in container.leases])):
+        to_recall = container.crowded and (not head.recalled or any([not lease.recalled for lease in container.leases]))
+    if to_recall:
         look = max(head.since, container.looked) + head.patience
         return look if limit is None else min(look, limit)
     return limit

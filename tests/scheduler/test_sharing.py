@@ -85,3 +85,18 @@ def test_batches_are_filled_before_others_are_begun() -> None:
         world.call("fu-a")
     assert len({lease.container_id for lease in world.sent(do.SendLease)}) == 1
     world.finish()
+
+
+def test_what_waits_for_the_next_batch_is_recalled_once_when_there_is_room_elsewhere() -> None:
+    world = slow_world()
+    batched = {"max_batch_size": 2, "batch_wait": 0.01}
+    world.add("fu-a", max_containers=1, **batched)
+    call_id = world.call("fu-a", 4)
+    world.run(lambda: any(len(container.held) == 4 for container in world.containers.values()))
+    world.latency = 0.1
+    world.change("fu-a", max_containers=2, **batched)
+    world.finish()
+    assert world.outcomes(call_id) == [None] * 4
+    assert world.peak["fu-a"] == 2
+    recalled = [command.lease_id for command in world.sent(do.RecallLease)]
+    assert len(recalled) == len(set(recalled)) > 0
