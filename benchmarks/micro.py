@@ -34,6 +34,7 @@ from modal_lite._scheduler import Scheduler, commands, events
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._transport.frames import FrameDecoder, encode
 from modal_lite._transport.progress import Progress, attach
+from modal_lite._worker.callee import Callee
 from modal_lite._worker.leases import Leases
 from modal_lite._worker.sync_executor import INTERRUPT_SIGNAL, SyncExecutor
 
@@ -258,6 +259,7 @@ def mapped(items: Callable[[int], Iterator[Any]], count: int = 50_000) -> Run:
 def contained(items: int, leases: int = 40) -> Run:
     """What a container does with leases that have arrived: decode, run, report."""
     payload = serialization.dumps((list(range(items)), {}))
+    callees = {"": Callee(identity, "identity", is_generator=False, is_async=False)}
 
     def run() -> int:
         ours, theirs = socket.socketpair()
@@ -270,7 +272,7 @@ def contained(items: int, leases: int = 40) -> Run:
             channel.send(Lease(lease_id, "fc-1", 0, 0, items, Encoding.SINGLE, payload.sizes), payload)
         ours.shutdown(socket.SHUT_WR)
         words = attach(progress.fd)
-        executor = SyncExecutor(identity, "identity", False, Leases(BlockingChannel(theirs, ToContainer), words), words)
+        executor = SyncExecutor(callees, Leases(BlockingChannel(theirs, ToContainer), words), words)
         try:
             executor.serve()
         except ConnectionClosed:

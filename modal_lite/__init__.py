@@ -16,9 +16,12 @@ print(list(square.map(range(10))))
 import typing as _typing
 
 from modal_lite import _handles, call_graph, exception, functions
+from modal_lite._batching import batched
+from modal_lite._concurrency import concurrent
 from modal_lite._core.context import current_function_call_id, current_input_id, is_local
 from modal_lite.app import App
 from modal_lite.call_graph import InputInfo, InputStatus
+from modal_lite.cls import Cls, enter, exit, method, parameter
 from modal_lite.exception import Error
 from modal_lite.functions import Function, FunctionCall, gather
 from modal_lite.output import enable_output
@@ -30,6 +33,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "App",
+    "Cls",
     "Error",
     "Function",
     "FunctionCall",
@@ -38,14 +42,20 @@ __all__ = [
     "InputStatus",
     "Retries",
     "Secret",
+    "batched",
     "call_graph",
+    "concurrent",
     "current_function_call_id",
     "current_input_id",
     "enable_output",
+    "enter",
     "exception",
+    "exit",
     "functions",
     "gather",
     "is_local",
+    "method",
+    "parameter",
 ]
 
 _handles.register()

@@ -1,21 +1,25 @@
 """Apps: the functions that run together."""
 
-import inspect
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 import typing_extensions
 from synchronicity.async_wrap import asynccontextmanager
 
+from modal_lite._class_parts import parameter, refuse_parts
 from modal_lite._client import current_client
+from modal_lite._cls import LocalClass, _ClassDecorator, _Cls
 from modal_lite._core.context import is_local
 from modal_lite._core.ids import new_id
-from modal_lite._core.settings import FunctionSettings
+from modal_lite._core.settings import EXIT_GRACE, FunctionSettings
 from modal_lite._core.wrapping import untranslated
 from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
 from modal_lite._local_entrypoint import LocalEntrypoint
-from modal_lite._options import apply_changes, parse_changes, parse_env, warn_of_unhonoured
+from modal_lite._options import apply_changes, apply_marks, parse_changes, parse_env, warn_of_unhonoured
+from modal_lite._partial_function import PartialFunction, check_parentheses
 from modal_lite.exception import InvalidError
 from modal_lite.retries import Retries
 from modal_lite.secret import Secret
@@ -59,6 +63,7 @@ class _App:
         self._name = name
         self._secrets = tuple(secrets)
         self._functions: dict[str, _Function[Any, Any, Any]] = {}
+        self._classes: dict[str, _Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         self._app_id: str | None = None
         self._hydrated: list[_Function[Any, Any, Any]] = []
@@ -77,6 +82,11 @@ class _App:
     def registered_functions(self) -> dict[str, _Function[Any, Any, Any]]:
         """Its functions, by name."""
         return dict(self._functions)
+
+    @property
+    def registered_classes(self) -> dict[str, _Cls]:
+        """Its classes, by name."""
+        return dict(self._classes)
 
     @property
     def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
@@ -140,23 +150,26 @@ class _App:
             name: Its name in the app. Default: the Python function's.
             is_generator: For functions that return a generator without being a generator function.
             single_use_containers: A new container for every input.
+            cpu: Cores that a container counts on, or a pair (request, limit): thread pools of libraries are made for so
+                many, and with less than one core it gets less time when others want some. Default: no hints.
+            memory: MiB that a container needs, or a pair (request, limit). Over the limit it gets a `MemoryError`
+                (Linux); the request alone has no effect.
+            gpu: A kind of GPU, "A100" or "A100:2", or a list of alternatives. Each container has so many devices of
+                this machine, whatever their kind, to itself: `CUDA_VISIBLE_DEVICES`.
             include_source: Accepted; containers on this machine use the source where it is.
             keep_warm: Former name of `min_containers`.
             concurrency_limit: Former name of `max_containers`.
             container_idle_timeout: Former name of `scaledown_window`.
+            allow_concurrent_inputs: Former form of `@modal_lite.concurrent(max_inputs=)`.
             image: Has no effect on this backend, which says so once; so it is with those that follow.
             schedule: No effect.
-            gpu: No effect.
             mounts: No effect.
             volumes: No effect.
-            cpu: No effect.
-            memory: No effect.
             region: No effect.
             cloud: No effect.
             enable_memory_snapshot: No effect.
             interactive: No effect.
             block_network: No effect.
-            allow_concurrent_inputs: No effect.
 
         Raises:
             InvalidError: Parentheses are missing; or it is put on something that a container could not import (a
@@ -164,20 +177,114 @@ class _App:
                 range.
         """
         options = locals().copy()  # of everything above, by name, before anything else is bound
-        _check_parentheses(_warn_parentheses_missing, "@app.function()")
+        check_parentheses(_warn_parentheses_missing, "@app.function()")
         warn_of_unhonoured(options)
         settings = apply_changes(FunctionSettings(timeout=None), parse_changes(options))
         variables = parse_env(env, (*self._secrets, *secrets))
 
         def decorate(function: Any) -> _Function[..., Any, Any]:
-            info = FunctionInfo.of(function, serialized, is_generator, "@app.function()")
-            decorated: _Function[..., Any, Any] = _Function(
-                self, info, name or info.raw_f.__name__, settings, variables
-            )
+            refuse_parts(function, "@app.function()")
+            partial = function if isinstance(function, PartialFunction) else PartialFunction(function, {})
+            info = FunctionInfo.of(partial.raw_f, serialized, is_generator, "@app.function()")
+            given = apply_marks(settings, partial.marks.values(), info.qualname, [info])
+            decorated: _Function[..., Any, Any]
+            decorated = _Function(self, info, name or info.raw_f.__name__, given, variables)
             self._functions[decorated.tag] = decorated
             return decorated
 
         return _FunctionDecorator(decorate)
+
+    @typing_extensions.dataclass_transform(field_specifiers=(parameter,), kw_only_default=True)
+    def cls(
+        self,
+        _warn_parentheses_missing: None = None,
+        *,
+        image: Any = None,
+        secrets: Sequence[Secret] = (),
+        env: Mapping[str, str | None] | None = None,
+        gpu: Any = None,
+        serialized: bool = False,
+        mounts: Sequence[Any] = (),
+        volumes: Mapping[str, Any] = {},
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        retries: int | Retries | None = None,
+        timeout: float | None = 300,
+        startup_timeout: float | None = None,
+        region: str | Sequence[str] | None = None,
+        cloud: str | None = None,
+        enable_memory_snapshot: bool = False,
+        single_use_containers: bool = False,
+        include_source: bool | None = None,
+        interactive: bool = False,
+        block_network: bool = False,
+        keep_warm: int | None = None,
+        concurrency_limit: int | None = None,
+        container_idle_timeout: float | None = None,
+        allow_concurrent_inputs: int | None = None,
+    ) -> _ClassDecorator:
+        """Decorates a class, so that its methods can run in containers that keep its state: `@app.cls()`.
+
+        Its methods for that are decorated with `@modal_lite.method()`, what runs at a container's start and end with
+        `@modal_lite.enter()` and `@modal_lite.exit()`. It is made by its `__init__`, or by the parameters that it
+        declares by `modal_lite.parameter()`.
+
+        Args:
+            secrets: As for `function`; so are all options. Numbers of containers are for each set of parameters.
+            env: More variables.
+            serialized: The class travels pickled.
+            min_containers: Containers kept even without inputs, of every set of parameters in use.
+            max_containers: Containers at most.
+            buffer_containers: Idle containers kept in addition while there are inputs.
+            scaledown_window: Seconds after which an idle container ends.
+            retries: Attempts after the first one.
+            timeout: Seconds that one attempt at one input may take.
+            startup_timeout: Seconds until the class is imported, made and entered. Default 300.
+            single_use_containers: A new container, and a new instance, for every input.
+            cpu: Cores that a container counts on.
+            memory: MiB that a container needs, or a pair (request, limit).
+            gpu: Devices that each container has to itself.
+            include_source: Accepted.
+            keep_warm: Former name of `min_containers`.
+            concurrency_limit: Former name of `max_containers`.
+            container_idle_timeout: Former name of `scaledown_window`.
+            allow_concurrent_inputs: Former form of `@modal_lite.concurrent(max_inputs=)`.
+            image: Has no effect on this backend, which says so once; so it is with those that follow.
+            mounts: No effect.
+            volumes: No effect.
+            region: No effect.
+            cloud: No effect.
+            enable_memory_snapshot: No effect.
+            interactive: No effect.
+            block_network: No effect.
+
+        Raises:
+            InvalidError: Parentheses are missing; or it is put on something that is no class or that a container could
+                not import; or its parts contradict each other; or an option is of the wrong type or out of range.
+        """
+        options = locals().copy()  # of everything above, by name, before anything else is bound
+        check_parentheses(_warn_parentheses_missing, "@app.cls()", "class")
+        warn_of_unhonoured(options)
+        settings = apply_changes(FunctionSettings(timeout=None), parse_changes(options))
+        variables = parse_env(env, (*self._secrets, *secrets))
+
+        def decorate(user_cls: type) -> _Cls:
+            info = FunctionInfo.of_class(user_cls, serialized, "@app.cls()")
+            local = LocalClass(user_cls)
+            methods = local.infos(info)
+            given = apply_marks(settings, local.marks, info.qualname, methods.values())
+            given = msgspec.structs.replace(given, exit_grace=EXIT_GRACE if local.has_exits else 0.0)
+            service: _Function[Any, Any, Any] = _Function(self, info, user_cls.__name__, given, variables)
+            service._incomplete = local.constructor.is_needed
+            decorated = _Cls(service, methods, local)
+            self._classes[decorated.name] = decorated
+            return decorated
+
+        return _ClassDecorator(decorate)
 
     @untranslated(arguments=True, result=True)
     def local_entrypoint(
@@ -193,7 +300,7 @@ class _App:
         Raises:
             InvalidError: Parentheses are missing, or the name is taken.
         """
-        _check_parentheses(_warn_parentheses_missing, "@app.local_entrypoint()")
+        check_parentheses(_warn_parentheses_missing, "@app.local_entrypoint()")
 
         def decorate(function: Callable[P, R]) -> LocalEntrypoint[P, R]:
             entrypoint = LocalEntrypoint(function, name or function.__name__)
@@ -205,7 +312,7 @@ class _App:
         return decorate
 
     def include(self, other_app: "_App") -> "_App":
-        """Adds the functions of another app to this one. They run when either of the two runs.
+        """Adds the functions and classes of another app to this one. They run when either of the two runs.
 
         Args:
             other_app: Stays as it is.
@@ -214,12 +321,16 @@ class _App:
             This app.
 
         Raises:
-            InvalidError: Both have a function of the same name.
+            InvalidError: Both have a function, or a class, of the same name.
         """
         for tag, function in other_app._functions.items():
             if self._functions.get(tag, function) is not function:
                 raise InvalidError(f"Both apps have a function named {tag}; rename one with @app.function(name=...).")
+        for name, found in other_app._classes.items():
+            if self._classes.get(name, found) is not found:
+                raise InvalidError(f"Both apps have a class named {name}; rename one.")
         self._functions.update(other_app._functions)
+        self._classes.update(other_app._classes)
         return self
 
     # --- running -----------------------------------------------------------------------------------------------------
@@ -229,7 +340,8 @@ class _App:
         """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
         Containers start when functions are called. At the end of the block, however it ends, calls that still run are
-        cancelled and the containers stopped, within about two seconds. The app may be run again afterwards.
+        cancelled and the containers stopped, within about two seconds. Exit hooks of classes may take 30 seconds more,
+        unless Ctrl-C ends them. The app may be run again afterwards.
 
         Raises:
             InvalidError: The app is already running, or this is a container.
@@ -244,8 +356,9 @@ class _App:
             raise InvalidError("The app is already running and cannot be started again before it has stopped.")
         client, app_id = current_client(), new_id("ap")
         self._app_id = app_id
+        hurried = False
         try:
-            for function in self._functions.values():
+            for function in (*self._functions.values(), *(cls.service for cls in self._classes.values())):
                 # A function of an included app may be running there already, and then keeps its containers.
                 if function._object_id is None:
                     function._hydrate(new_id("fu"))
@@ -254,17 +367,12 @@ class _App:
             definitions = [function._definition(app_id, label) for function in self._hydrated]
             await client.open_app(app_id, label, definitions)
             yield self
+        except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
+            hurried = True
+            raise
         finally:
             self._app_id = None
             for function in self._hydrated:
                 function._hydrate(None)
             self._hydrated.clear()
-            await client.close_app(app_id)
-
-
-def _check_parentheses(given: Any, decorator: str) -> None:
-    if given is not None:
-        what = "a function" if inspect.isroutine(given) or inspect.isclass(given) else repr(given)
-        raise InvalidError(
-            f"Did you forget parentheses? {decorator[:-2]} was given {what}; write `{decorator}` above the function."
-        )
+            await client.close_app(app_id, hurried)

@@ -64,9 +64,12 @@ class _Client:
         """Starts an app. Cancelling it may leave the app running: close it in any case."""
         await self._request(OpenApp(app_id, name, functions))
 
-    async def close_app(self, app_id: str) -> None:
-        """Ends an app, its calls and its containers; returns when they are gone."""
-        await self._request(CloseApp(app_id))
+    async def close_app(self, app_id: str, hurried: bool) -> None:
+        """Ends an app, its calls and its containers; returns when they are gone.
+
+        Exit hooks may take EXIT_GRACE, unless it is `hurried`, or this is cancelled.
+        """
+        await self._request(CloseApp(app_id, hurried))
 
     async def find_function(self, module_name: str, tag: str) -> str | None:
         """The id of a running function."""
@@ -80,9 +83,10 @@ class _Client:
         settings: FunctionSettings,
         changed: list[str],
         env: dict[str, str] | None,
+        parameters: bytes | None = None,
     ) -> None:
         """Makes a variant of a running function known, with the `changed` ones of the settings."""
-        await self._request(AddVariant(function_id, base_id, settings, changed, env))
+        await self._request(AddVariant(function_id, base_id, settings, changed, env, parameters))
 
     async def update_function(
         self,
@@ -102,20 +106,21 @@ class _Client:
         reply: StatsReply = await self._request(GetStats(function_id))
         return FunctionStats(reply.backlog, reply.num_total_runners, reply.num_running_inputs)
 
-    async def run(self, call_id: str, function_id: str, payload: Payload) -> Output:
-        """Calls a function and waits for the output. Cancelling it cancels the call."""
+    async def run(self, call_id: str, function_id: str, payload: Payload, method: str = "") -> Output:
+        """Calls a function, or a method, and waits for the output. Cancelling it cancels the call."""
         batch: OutputBatch = await directly(
-            self._run, RunCall(call_id, function_id, context.current_input_id()), payload
+            self._run, RunCall(call_id, function_id, context.current_input_id(), method), payload
         )
         return batch.outputs[0]
 
-    async def start(self, call_id: str, function_id: str, kind: CallKind, payload: Payload) -> None:
+    async def start(self, call_id: str, function_id: str, kind: CallKind, payload: Payload, method: str = "") -> None:
         """Starts a call with one input; returns once it is accepted."""
-        await self._request(StartCall(call_id, function_id, kind, context.current_input_id()), payload)
+        await self._request(StartCall(call_id, function_id, kind, context.current_input_id(), method), payload)
 
-    async def open_map(self, call_id: str, function_id: str, kind: CallKind) -> int:
+    async def open_map(self, call_id: str, function_id: str, kind: CallKind, method: str = "") -> int:
         """Starts a call whose inputs will follow; returns how many to send in the first chunk."""
-        batch: OutputBatch = await self._request(OpenMap(call_id, function_id, kind, context.current_input_id()))
+        parent = context.current_input_id()
+        batch: OutputBatch = await self._request(OpenMap(call_id, function_id, kind, parent, method))
         return batch.chunk_size
 
     async def exchange(
@@ -240,6 +245,7 @@ def _connect_in_process(first: AnyRequest) -> Connection:
     launched = [launch()] if isinstance(first, OpenApp) else []
     try:
         from modal_lite._placement.local import LocalPlacer
+        from modal_lite._server.logs import Written
         from modal_lite._server.plane import ControlPlane, Environment
         from modal_lite._server.service import Service
     except BaseException:
@@ -250,15 +256,17 @@ def _connect_in_process(first: AnyRequest) -> Connection:
     def environment() -> Environment:
         return Environment(current_main(), [entry or os.getcwd() for entry in sys.path], os.getcwd())
 
-    def on_line(definition: FunctionDefinition, container_id: str, stream: str, line: str) -> None:
+    def on_output(written: Written) -> None:
         manager = output.current()
-        if manager is not None:
-            manager.line(definition.tag, container_id, stream, line)
+        if manager is None:
+            return
+        show = manager.transient if written.transient else manager.lines
+        show(written.function.tag, written.container_id, written.stream, written.lines)
 
     def make_placer(on_exit: Callable[[str, int | None, str], None]) -> LocalPlacer:
         return LocalPlacer(on_exit, launched.pop() if launched else None)
 
-    service = Service(lambda service: ControlPlane(make_placer, environment, service, on_line))
+    service = Service(lambda service: ControlPlane(make_placer, environment, service, on_output))
     library().add_work(service.is_busy)
     return service
 

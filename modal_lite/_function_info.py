@@ -47,33 +47,71 @@ class FunctionInfo(msgspec.Struct, frozen=True):
             InvalidError: No container could find or run it.
         """
         _check_is_function(function, decorator)
-        module_name, file_path = function.__module__, _source_file(function)
-        by_value = serialized
-        if module_name == "__main__":
-            main = current_main()
-            if main is None:
-                by_value = True
-            else:
-                module_name = main.name
+        module_name, by_value = _module_of(function, serialized)
         if not by_value:
             _check_is_global(function, decorator)
-        generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         return cls(
             function,
             module_name,
             function.__qualname__,
-            file_path,
+            _source_file(function),
             by_value,
-            generates if is_generator is None else is_generator,
-            inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
+            generates(function) if is_generator is None else is_generator,
+            is_async(function),
         )
+
+    @classmethod
+    def of_class(cls, user_cls: Any, serialized: bool, decorator: str) -> "FunctionInfo":
+        """Describes a class that is being decorated.
+
+        Args:
+            user_cls: What the decorator was put on.
+            serialized: The user asked for it to travel by value.
+            decorator: What the user wrote, for errors.
+
+        Raises:
+            InvalidError: It is no class, or no container could find it.
+        """
+        if not inspect.isclass(user_cls):
+            name = getattr(user_cls, "__qualname__", repr(user_cls))
+            raise InvalidError(f"{decorator} takes classes, not {name:.100}; `@app.function()` is for functions.")
+        module_name, by_value = _module_of(user_cls, serialized)
+        if not by_value and "<locals>" in user_cls.__qualname__:
+            raise InvalidError(
+                f"The class {user_cls.__qualname__} is not at the global scope of its module, so a container cannot "
+                "import it. Move it there, or have it pickled: `@app.cls(serialized=True)`."
+            )
+        return cls(user_cls, module_name, user_cls.__qualname__, _source_file(user_cls), by_value, False, False)
+
+    def of_method(self, name: str, raw_f: Callable[..., Any], is_generator: bool, is_async: bool) -> "FunctionInfo":
+        """Describes a method of the class that this describes."""
+        place = self.module_name, f"{self.qualname}.{name}", self.file_path
+        return FunctionInfo(raw_f, *place, self.by_value, is_generator, is_async)
+
+
+def generates(function: Callable[..., Any]) -> bool:
+    """True for generator functions and async ones."""
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """True for coroutine functions and async generator functions."""
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _module_of(obj: Any, serialized: bool) -> tuple[str, bool]:
+    """The name by which containers import its module, and whether it has to travel by value instead."""
+    if obj.__module__ != "__main__":
+        return obj.__module__, serialized
+    main = current_main()
+    return ("__main__", True) if main is None else (main.name, serialized)
 
 
 def _check_is_function(function: Any, decorator: str) -> None:
     if inspect.isclass(function):
         raise InvalidError(
             f"{decorator} was put on the class {function.__name__}; it takes functions. "
-            "Write a function that makes an instance and uses it. (`@app.cls()` is for classes.)"
+            "Write `@app.cls()` above it instead, and `@modal_lite.method()` above the methods to be called."
         )
     if isinstance(function, staticmethod | classmethod):
         raise InvalidError(f"{decorator} takes functions, not a {type(function).__name__}; move it out of its class.")

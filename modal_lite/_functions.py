@@ -12,7 +12,7 @@ from modal_lite._client import current_client
 from modal_lite._core.blocks import Blocks
 from modal_lite._core.context import is_local
 from modal_lite._core.failures import unpack_exception
-from modal_lite._core.ids import new_id
+from modal_lite._core.ids import derived_id, new_id
 from modal_lite._core.payload import EMPTY
 from modal_lite._core.requests import CallKind, FunctionDefinition
 from modal_lite._core.serialization import dumps_function
@@ -67,6 +67,14 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         self._new_env: dict[str, str] | None = None
         """Of a variant: variables instead of the base's."""
         self._resolved_base: str | None = None
+        self._parameters: bytes | None = None
+        """Of a variant of a class: the packed arguments of its constructor."""
+        self._incomplete = False
+        """A class that cannot do without parameters."""
+        self._method = ""
+        """Of a handle of a method, whose base is its class: the method's name."""
+        self._run_here: Callable[..., Any] = info.raw_f
+        """What `local` calls."""
 
     # --- what it is --------------------------------------------------------------------------------------------------
 
@@ -97,6 +105,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         Raises:
             ExecutionError: The app is not running.
         """
+        if self._method and self._base is not None:
+            return self._base.object_id
         if self._object_id is None:
             raise self._not_hydrated()
         return self._object_id
@@ -138,7 +148,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         if self._info.is_generator:
             raise self._wrong_kind("remote", "remote_gen")
         payload = dump_arguments(args, kwargs, self._tag)
-        result: ReturnType = result_of(await current_client().run(new_id("fc"), function_id, payload))
+        result: ReturnType = result_of(await current_client().run(new_id("fc"), function_id, payload, self._method))
         return result
 
     @untranslated(arguments=True, result=True)
@@ -161,7 +171,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         payload = dump_arguments(args, kwargs, self._tag)
         client, call_id, consumed = current_client(), new_id("fc"), 0
         try:
-            await client.start(call_id, function_id, CallKind.GENERATOR, payload)
+            await client.start(call_id, function_id, CallKind.GENERATOR, payload, self._method)
             finished = False
             while not finished:
                 batch = await client.next_values(call_id, consumed)
@@ -181,7 +191,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         No app has to run. An async function gives a coroutine, a generator function a generator. Variables of `env=`
         and `secrets=` are not set.
         """
-        result: OriginalReturnType = self._info.raw_f(*args, **kwargs)
+        result: OriginalReturnType = self._run_here(*args, **kwargs)
         return result
 
     @untranslated(arguments=True)
@@ -200,9 +210,9 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         payload = dump_arguments(args, kwargs, self._tag)
         client, call_id = current_client(), new_id("fc")
         if self._info.is_generator:
-            await client.start(call_id, function_id, CallKind.DETACHED, payload)
+            await client.start(call_id, function_id, CallKind.DETACHED, payload, self._method)
             return None  # type: ignore[return-value]  # the seed's contract; typed as the call, which it nearly always is
-        await client.start(call_id, function_id, CallKind.SPAWNED, payload)
+        await client.start(call_id, function_id, CallKind.SPAWNED, payload, self._method)
         return _FunctionCall(call_id, client)
 
     # --- calling it for many inputs ----------------------------------------------------------------------------------
@@ -266,7 +276,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         async def blocks() -> AsyncGenerator[list[Any], None]:
             function_id = await self._resolve()
             self._refuse_generator(name)
-            outputs = map_blocks(current_client(), function_id, self._tag, source, ordered, return_exceptions, wrap)
+            client, tag, method = current_client(), self._tag, self._method
+            outputs = map_blocks(client, function_id, tag, source, ordered, return_exceptions, wrap, method)
             try:
                 async for block in outputs:
                     yield block
@@ -296,7 +307,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         source = InputSource(input_iterators, False, dict(kwargs), f"{self._tag}.for_each()")
         function_id = await self._resolve()
         self._refuse_generator("for_each")
-        outputs = map_blocks(current_client(), function_id, self._tag, source, False, ignore_exceptions, True)
+        client, tag, method = current_client(), self._tag, self._method
+        outputs = map_blocks(client, function_id, tag, source, False, ignore_exceptions, True, method)
         try:
             async for _ in outputs:
                 pass
@@ -327,7 +339,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         self._refuse_generator("spawn_map")
         client, call_id = current_client(), new_id("fc")
         try:
-            size = await client.open_map(call_id, function_id, CallKind.SPAWNED)
+            size = await client.open_map(call_id, function_id, CallKind.SPAWNED, self._method)
             while not source.exhausted:
                 for chunk in await source.next_chunks(size):
                     if chunk.failure is not None:
@@ -414,8 +426,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
 
         Args:
             cpu: See `App.function`; so for all of them. None keeps what the function has.
-            memory: MiB.
-            gpu: Kind of GPU.
+            memory: MiB; a request without a limit takes the limit away.
+            gpu: Kind and number of GPUs.
             retries: Replaces the policy.
             timeout: Seconds per attempt.
             min_containers: Containers kept even without inputs.
@@ -430,16 +442,45 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
             InvalidError: A value is of the wrong type or out of range.
         """
         options = locals().copy()  # of everything above, by name, before anything else is bound
+        del options["self"]
+        if self._method and self._base is not None:
+            return self._base.with_options(**options)._method_handle(self._method, self._info, self._run_here)
         warn_of_unhonoured(options)
         changes = parse_changes(options)
-        variant: _Function[P, ReturnType, OriginalReturnType] = _Function(
-            self._app, self._info, self._tag, apply_changes(self._settings, changes), self._env, self._base or self
-        )
-        variant._changed = self._changed | changes.keys()
-        variant._new_env = self._new_env
+        # Options add to those of a variant, whose base stays the same; but the parameters of a class stay with it.
+        base = self._base if self._base is not None and self._parameters is None else self
+        variant: _Function[P, ReturnType, OriginalReturnType]
+        variant = _Function(self._app, self._info, self._tag, apply_changes(self._settings, changes), self._env, base)
+        if base is not self:
+            variant._changed, variant._new_env = self._changed, self._new_env
+        variant._changed |= changes.keys()
         if env is not None or secrets is not None:
             variant._new_env = parse_env(env, secrets or ())
         return variant
+
+    # --- as a class --------------------------------------------------------------------------------------------------
+
+    def _with_parameters(self, parameters: bytes) -> "_Function[P, ReturnType, OriginalReturnType]":
+        """Of a class: the variant whose containers hold an instance made with these parameters."""
+        variant: _Function[P, ReturnType, OriginalReturnType]
+        variant = _Function(self._app, self._info, self._tag, self._settings, self._env, self)
+        variant._parameters = parameters
+        return variant
+
+    def _served(self, function_id: str | None) -> "_Function[P, ReturnType, OriginalReturnType]":
+        """Of a class, in a container: the function that the container serves, whichever variant it is."""
+        served: _Function[P, ReturnType, OriginalReturnType]
+        served = _Function(self._app, self._info, self._tag, self._settings, self._env)
+        served._hydrate(function_id)
+        return served
+
+    def _method_handle(self, name: str, info: FunctionInfo, run_here: Callable[..., Any]) -> "_Function[Any, Any, Any]":
+        """Of a class: the handle of a method; `run_here` is what its `local` calls."""
+        handle: _Function[Any, Any, Any]
+        handle = _Function(self._app, info, f"{self._tag}.{name}", self._settings, self._env, self)
+        handle._method = name
+        handle._run_here = run_here
+        return handle
 
     # --- hydration ---------------------------------------------------------------------------------------------------
 
@@ -457,10 +498,12 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
 
     async def _resolve_variant(self, base: "_Function[Any, Any, Any]") -> str:
         base_id = await base._resolve()
+        if self._method:
+            return base_id
         if self._object_id is None or self._resolved_base != base_id:
-            object_id = new_id("fu")
-            changed = sorted(self._changed)
-            await current_client().add_variant(object_id, base_id, self._settings, changed, self._new_env)
+            parameters, changed = self._parameters, sorted(self._changed)
+            object_id = new_id("fu") if parameters is None else derived_id("fu", base_id, parameters)
+            await current_client().add_variant(object_id, base_id, self._settings, changed, self._new_env, parameters)
             self._object_id, self._resolved_base = object_id, base_id
         return self._object_id
 
@@ -483,6 +526,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
             info.is_generator,
             self._settings,
             self._env,
+            incomplete=self._incomplete,
         )
 
     def _refuse_generator(self, name: str) -> None:
@@ -498,7 +542,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
 
     def _not_hydrated(self) -> ExecutionError:
         app = self._app.name or "its app"
+        what = "class" if isinstance(self._info.raw_f, type) else "function"
         return ExecutionError(
-            f"The function {self._tag} has not been hydrated with what it needs to run, because {app} is not running. "
+            f"The {what} {self._tag} has not been hydrated with what it needs to run, because {app} is not running. "
             "Call it inside `with app.run():`, or start the program with `modal-lite run`."
         )

@@ -3,6 +3,7 @@
 from typing import Any, NoReturn
 
 from modal_lite._app import _App
+from modal_lite._cls import _Cls
 from modal_lite._core.context import is_local
 from modal_lite._core.handles import register_handle
 from modal_lite._core.settings import FunctionSettings
@@ -11,6 +12,7 @@ from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
 from modal_lite._synchronizer import synchronizer
 from modal_lite.app import App
+from modal_lite.cls import Cls, Obj
 from modal_lite.exception import ExecutionError, InvalidError
 from modal_lite.functions import Function, FunctionCall
 
@@ -19,15 +21,23 @@ def register() -> None:
     """Makes the public classes known to the pickler."""
     inside, outside = synchronizer.implementation_of, synchronizer.wrapper_of
 
-    def revive_function(data: Any) -> Any:
-        app_name, function = data
-        return outside(_decode_function(function, _App(app_name)))
-
-    register_handle(Function, "function", lambda f: (inside(f).app.name, _encode_function(inside(f))), revive_function)
+    register_handle(
+        Function,
+        "function",
+        lambda f: (inside(f).app.name, _encode_function(inside(f))),
+        lambda data: outside(_decode_function(data[1], _App(data[0]))),
+    )
     register_handle(
         FunctionCall, "function_call", lambda call: call.object_id, lambda i: outside(_FunctionCall.from_id(i))
     )
     register_handle(App, "app", lambda app: app.name, lambda name: outside(_App(name)))
+    register_handle(Cls, "cls", lambda cls: _encode_class(inside(cls)), lambda data: Cls(_decode_class(data)))
+    register_handle(
+        Obj,
+        "obj",
+        lambda obj: (_encode_class(obj._obj.cls), obj._obj.parameters()),
+        lambda data: Obj(_decode_class(data[0]).revive(data[1])),
+    )
 
 
 def _encode_function(function: _Function[Any, Any, Any]) -> tuple[Any, ...]:
@@ -36,10 +46,15 @@ def _encode_function(function: _Function[Any, Any, Any]) -> tuple[Any, ...]:
     Raises:
         InvalidError: It has no id to be found by: its app is not running, or it is a variant that was never used.
     """
-    findable = function._base is None and not is_local()
+    base = function._base
+    if base is not None and (function._method or function._parameters is not None):
+        # Of its class, whoever receives it makes the same again.
+        kind = function._info.is_generator, function._info.is_async
+        return _encode_function(base), function._parameters, function._method, kind
+    findable = base is None and not is_local()
     if function._object_id is None and not findable:
         raise InvalidError(
-            f"The handle of the function {function._tag} cannot be sent to a container: it has not been hydrated. "
+            f"The handle of {function._tag} cannot be sent to a container: it has not been hydrated. "
             "Its app must be running, and a variant made by with_options must have been called once."
         )
     info = function._info
@@ -48,6 +63,13 @@ def _encode_function(function: _Function[Any, Any, Any]) -> tuple[Any, ...]:
 
 def _decode_function(data: tuple[Any, ...], app: _App) -> _Function[Any, Any, Any]:
     """The handle again, in another process: it can be called, but its code is not there."""
+    if isinstance(data[0], tuple):
+        encoded, parameters, method, kind = data
+        base = _decode_function(encoded, app)
+        if parameters is not None:
+            return base._with_parameters(parameters)
+        info = base.info.of_method(method, base.info.raw_f, *kind)
+        return base._method_handle(method, info, info.raw_f)
     object_id, module_name, qualname, is_generator, is_async, tag = data
 
     def missing(*args: Any, **kwargs: Any) -> NoReturn:
@@ -60,3 +82,16 @@ def _decode_function(data: tuple[Any, ...], app: _App) -> _Function[Any, Any, An
     function: _Function[Any, Any, Any] = _Function(app, info, tag, FunctionSettings(timeout=None), {})
     function._hydrate(object_id)
     return function
+
+
+def _encode_class(cls: _Cls) -> tuple[Any, ...]:
+    methods = {name: (info.is_generator, info.is_async) for name, info in cls.methods.items()}
+    return cls.service.app.name, _encode_function(cls.service), methods
+
+
+def _decode_class(data: tuple[Any, ...]) -> _Cls:
+    """The handle again, in another process: its methods can be called, but the class is not there."""
+    app_name, function, methods = data
+    service = _decode_function(function, _App(app_name))
+    infos = {name: service.info.of_method(name, service.info.raw_f, *kind) for name, kind in methods.items()}
+    return _Cls(service, infos, None)

@@ -35,6 +35,7 @@ async def map_blocks(
     ordered: bool,
     return_exceptions: bool,
     wrap: bool,
+    method: str = "",
 ) -> AsyncGenerator[list[Any], None]:
     """The results of the function for each input of the source, in blocks.
 
@@ -46,7 +47,7 @@ async def map_blocks(
     exchange = _Exchange(client, source)
     outputs: _Outputs = _Ordered() if ordered else _AsTheyCome()
     try:
-        await exchange.open(function_id)
+        await exchange.open(function_id, method)
         while not exchange.finished:
             for block in outputs.take(await exchange.step(outputs.awaited)):
                 values, failed, error = _held(block, return_exceptions, wrap)
@@ -82,9 +83,9 @@ class _Exchange:
         self._chunk_size = 1
         self._closed = False
 
-    async def open(self, function_id: str) -> None:
+    async def open(self, function_id: str, method: str) -> None:
         """Starts the call."""
-        self._chunk_size = await self._client.open_map(self._call_id, function_id, CallKind.MAPPED)
+        self._chunk_size = await self._client.open_map(self._call_id, function_id, CallKind.MAPPED, method)
 
     def close(self) -> None:
         """Gives the call up: what is unfinished is cancelled."""

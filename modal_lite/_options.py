@@ -3,13 +3,18 @@
 import math
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from modal_lite._batching import Batching
+from modal_lite._concurrency import MAX_INPUTS, Concurrency
 from modal_lite._core.context import is_local
 from modal_lite._core.settings import FunctionSettings
+from modal_lite._function_info import FunctionInfo
+from modal_lite._partial_function import check_within
+from modal_lite._resource_options import parse_resources
 from modal_lite.exception import InvalidError
 from modal_lite.retries import Retries
 from modal_lite.secret import Secret
@@ -22,17 +27,14 @@ _OLD_NAMES = {
 _UNHONOURED = (
     "image",
     "schedule",
-    "gpu",
     "mounts",
     "volumes",
-    "cpu",
-    "memory",
     "region",
     "cloud",
     "enable_memory_snapshot",
     "interactive",
     "block_network",
-    "allow_concurrent_inputs",
+    "snap",
 )
 """Accepted for the sake of programs written for Modal; processes on this machine cannot honour them."""
 _said: set[str] = set()
@@ -50,7 +52,7 @@ def parse_changes(options: Mapping[str, Any]) -> dict[str, Any]:
             if new in given:
                 raise InvalidError(f"{old}= is the former name of {new}=; give one of them.")
             given[new] = given.pop(old)
-    changes: dict[str, Any] = {}
+    changes = parse_resources(given)
     for name in ("min_containers", "buffer_containers"):
         if name in given:
             changes[name] = _count(name, given[name], 0)
@@ -63,6 +65,9 @@ def parse_changes(options: Mapping[str, Any]) -> dict[str, Any]:
         changes["retries"] = Retries.parse(given["retries"])
     if "single_use_containers" in given:
         changes["single_use"] = bool(given["single_use_containers"])
+    if "allow_concurrent_inputs" in given:
+        check_within("allow_concurrent_inputs", given["allow_concurrent_inputs"], 1, MAX_INPUTS)
+        changes["max_inputs"] = given["allow_concurrent_inputs"]
     return changes
 
 
@@ -74,7 +79,40 @@ def apply_changes(base: FunctionSettings, changes: Mapping[str, Any]) -> Functio
         raise InvalidError(
             f"min_containers={settings.min_containers} is over max_containers={maximum}; it can be at most that."
         )
+    if settings.single_use and settings.shares:
+        raise InvalidError("single_use_containers=True is for one input per container; it cannot share its container.")
     return settings
+
+
+def apply_marks(
+    settings: FunctionSettings, marks: Iterable[object], name: str, infos: Collection[FunctionInfo]
+) -> FunctionSettings:
+    """The settings with what decorators below that of the app say of how inputs share a container.
+
+    Args:
+        settings: What the options say.
+        marks: What the decorators say.
+        name: That of the function or class, for errors.
+        infos: The function, or the methods of the class.
+
+    Raises:
+        InvalidError: They contradict each other or the options.
+    """
+    changes: dict[str, Any] = {}
+    for mark in marks:
+        if isinstance(mark, Concurrency):
+            if settings.max_inputs > 1:
+                raise InvalidError("allow_concurrent_inputs= is the former form of @modal_lite.concurrent(); use one.")
+            changes |= {"max_inputs": mark.max_inputs, "target_inputs": mark.target_inputs}
+        elif isinstance(mark, Batching):
+            changes |= {"max_batch_size": mark.max_batch_size, "batch_wait": mark.wait_ms / 1000}
+    settings = apply_changes(settings, changes)
+    if settings.max_batch_size and settings.max_inputs > 1:
+        raise InvalidError(f"{name} is both batched and concurrent; its inputs share a container in one way.")
+    if settings.max_batch_size and any(info.is_generator for info in infos):
+        raise InvalidError(f"{name} is batched and cannot be a generator; it must return a list.")
+    in_threads = settings.max_inputs > 1 and not all(info.is_async for info in infos)
+    return msgspec.structs.replace(settings, in_threads=in_threads)
 
 
 def parse_env(env: Mapping[str, str | None] | None, secrets: Sequence[Secret]) -> dict[str, str]:
@@ -99,7 +137,7 @@ def warn_of_unhonoured(options: Mapping[str, Any]) -> None:
     """Says, once in a process for each option, what has no effect on this machine."""
     if not is_local():
         return
-    for name in _UNHONOURED:
+    for name in _UNHONOURED if sys.platform == "linux" else (*_UNHONOURED, "memory"):
         if options.get(name) and name not in _said:
             _said.add(name)
             warnings.warn(

@@ -4,10 +4,12 @@
 an object of a class of its own; the app, or the class that the function belongs to, reads the marks it knows.
 """
 
+import inspect
 from collections.abc import Callable
 from types import MethodType
 from typing import Any, TypeVar
 
+from modal_lite._core.class_description import ATTRIBUTE
 from modal_lite.exception import InvalidError
 
 T = TypeVar("T")
@@ -49,8 +51,12 @@ def marked(target: Any, mark: object, decorator: str) -> PartialFunction:
         decorator: How the decorator is written, such as `@modal_lite.enter()`, for errors.
 
     Raises:
-        InvalidError: It is no function, or says the same twice.
+        InvalidError: It is no function, or says the same twice, or belongs to an app already.
     """
+    if hasattr(target, "get_raw_f") or hasattr(target, ATTRIBUTE):
+        raise InvalidError(
+            f"{decorator} is above the decorator of the app; put it below, next to the function or class."
+        )
     partial = target if isinstance(target, PartialFunction) else PartialFunction(target, {})
     raw_f: Any = partial.raw_f
     name = getattr(raw_f, "__qualname__", repr(raw_f))
@@ -59,3 +65,18 @@ def marked(target: Any, mark: object, decorator: str) -> PartialFunction:
     if type(mark) in partial.marks:
         raise InvalidError(f"{decorator} decorates {name} twice.")
     return PartialFunction(partial.raw_f, {**partial.marks, type(mark): mark})
+
+
+def check_parentheses(given: Any, decorator: str, above: str = "function") -> None:
+    """Raises InvalidError if a decorator that has to be called was put on something as it is."""
+    if given is not None:
+        what = f"a {above}" if inspect.isroutine(given) or inspect.isclass(given) else repr(given)
+        raise InvalidError(
+            f"Did you forget parentheses? {decorator[:-2]} was given {what}; write `{decorator}` above the {above}."
+        )
+
+
+def check_within(name: str, value: object, least: int, most: int) -> None:
+    """Raises InvalidError unless the argument of a decorator is an int in this range."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InvalidError(f"{name}={value!r}: must be an int from {least} to {most:,}.")

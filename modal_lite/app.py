@@ -5,7 +5,7 @@ from typing import Any, TypeVar, overload
 
 import typing_extensions
 
-from modal_lite import functions  # wrapped first: apps refer to them
+from modal_lite import cls, functions  # noqa: F401  (wrapped first: apps refer to them)
 from modal_lite._app import _App, _FunctionDecorator
 from modal_lite._core.tracebacks import hide_library_frames
 from modal_lite._local_entrypoint import LocalEntrypoint

@@ -6,7 +6,9 @@ import synchronicity.combined_types
 import typing_extensions
 
 import modal_lite._app
+import modal_lite._class_parts
 import modal_lite._local_entrypoint
+import modal_lite.cls
 import modal_lite.functions
 import modal_lite.retries
 import modal_lite.secret
@@ -69,6 +71,11 @@ class App:
         ...
 
     @property
+    def registered_classes(self) -> dict[str, modal_lite.cls.Cls]:
+        """Its classes, by name."""
+        ...
+
+    @property
     def registered_entrypoints(self) -> dict[str, modal_lite._local_entrypoint.LocalEntrypoint[..., typing.Any]]:
         """Its local entrypoints, by name."""
         ...
@@ -126,28 +133,108 @@ class App:
             name: Its name in the app. Default: the Python function's.
             is_generator: For functions that return a generator without being a generator function.
             single_use_containers: A new container for every input.
+            cpu: Cores that a container counts on, or a pair (request, limit): thread pools of libraries are made for so
+                many, and with less than one core it gets less time when others want some. Default: no hints.
+            memory: MiB that a container needs, or a pair (request, limit). Over the limit it gets a `MemoryError`
+                (Linux); the request alone has no effect.
+            gpu: A kind of GPU, "A100" or "A100:2", or a list of alternatives. Each container has so many devices of
+                this machine, whatever their kind, to itself: `CUDA_VISIBLE_DEVICES`.
             include_source: Accepted; containers on this machine use the source where it is.
             keep_warm: Former name of `min_containers`.
             concurrency_limit: Former name of `max_containers`.
             container_idle_timeout: Former name of `scaledown_window`.
+            allow_concurrent_inputs: Former form of `@modal_lite.concurrent(max_inputs=)`.
             image: Has no effect on this backend, which says so once; so it is with those that follow.
             schedule: No effect.
-            gpu: No effect.
             mounts: No effect.
             volumes: No effect.
-            cpu: No effect.
-            memory: No effect.
             region: No effect.
             cloud: No effect.
             enable_memory_snapshot: No effect.
             interactive: No effect.
             block_network: No effect.
-            allow_concurrent_inputs: No effect.
 
         Raises:
             InvalidError: Parentheses are missing; or it is put on something that a container could not import (a
                 lambda, a function inside a function, a method, a class); or an option is of the wrong type or out of
                 range.
+        """
+        ...
+
+    @typing_extensions.dataclass_transform(
+        field_specifiers=(modal_lite._class_parts.parameter,),
+        kw_only_default=True,
+    )
+    def cls(
+        self,
+        _warn_parentheses_missing: None = None,
+        *,
+        image: typing.Any = None,
+        secrets: collections.abc.Sequence[modal_lite.secret.Secret] = (),
+        env: typing.Optional[collections.abc.Mapping[str, typing.Optional[str]]] = None,
+        gpu: typing.Any = None,
+        serialized: bool = False,
+        mounts: collections.abc.Sequence[typing.Any] = (),
+        volumes: collections.abc.Mapping[str, typing.Any] = {},
+        cpu: typing.Union[float, tuple[float, float], None] = None,
+        memory: typing.Union[int, tuple[int, int], None] = None,
+        min_containers: typing.Optional[int] = None,
+        max_containers: typing.Optional[int] = None,
+        buffer_containers: typing.Optional[int] = None,
+        scaledown_window: typing.Optional[float] = None,
+        retries: typing.Union[int, modal_lite.retries.Retries, None] = None,
+        timeout: typing.Optional[float] = 300,
+        startup_timeout: typing.Optional[float] = None,
+        region: typing.Union[str, collections.abc.Sequence[str], None] = None,
+        cloud: typing.Optional[str] = None,
+        enable_memory_snapshot: bool = False,
+        single_use_containers: bool = False,
+        include_source: typing.Optional[bool] = None,
+        interactive: bool = False,
+        block_network: bool = False,
+        keep_warm: typing.Optional[int] = None,
+        concurrency_limit: typing.Optional[int] = None,
+        container_idle_timeout: typing.Optional[float] = None,
+        allow_concurrent_inputs: typing.Optional[int] = None,
+    ) -> modal_lite.cls.ClassDecorator:
+        """Decorates a class, so that its methods can run in containers that keep its state: `@app.cls()`.
+
+        Its methods for that are decorated with `@modal_lite.method()`, what runs at a container's start and end with
+        `@modal_lite.enter()` and `@modal_lite.exit()`. It is made by its `__init__`, or by the parameters that it
+        declares by `modal_lite.parameter()`.
+
+        Args:
+            secrets: As for `function`; so are all options. Numbers of containers are for each set of parameters.
+            env: More variables.
+            serialized: The class travels pickled.
+            min_containers: Containers kept even without inputs, of every set of parameters in use.
+            max_containers: Containers at most.
+            buffer_containers: Idle containers kept in addition while there are inputs.
+            scaledown_window: Seconds after which an idle container ends.
+            retries: Attempts after the first one.
+            timeout: Seconds that one attempt at one input may take.
+            startup_timeout: Seconds until the class is imported, made and entered. Default 300.
+            single_use_containers: A new container, and a new instance, for every input.
+            cpu: Cores that a container counts on.
+            memory: MiB that a container needs, or a pair (request, limit).
+            gpu: Devices that each container has to itself.
+            include_source: Accepted.
+            keep_warm: Former name of `min_containers`.
+            concurrency_limit: Former name of `max_containers`.
+            container_idle_timeout: Former name of `scaledown_window`.
+            allow_concurrent_inputs: Former form of `@modal_lite.concurrent(max_inputs=)`.
+            image: Has no effect on this backend, which says so once; so it is with those that follow.
+            mounts: No effect.
+            volumes: No effect.
+            region: No effect.
+            cloud: No effect.
+            enable_memory_snapshot: No effect.
+            interactive: No effect.
+            block_network: No effect.
+
+        Raises:
+            InvalidError: Parentheses are missing; or it is put on something that is no class or that a container could
+                not import; or its parts contradict each other; or an option is of the wrong type or out of range.
         """
         ...
 
@@ -170,7 +257,7 @@ class App:
         ...
 
     def include(self, other_app: App) -> App:
-        """Adds the functions of another app to this one. They run when either of the two runs.
+        """Adds the functions and classes of another app to this one. They run when either of the two runs.
 
         Args:
             other_app: Stays as it is.
@@ -179,7 +266,7 @@ class App:
             This app.
 
         Raises:
-            InvalidError: Both have a function of the same name.
+            InvalidError: Both have a function, or a class, of the same name.
         """
         ...
 
@@ -188,7 +275,8 @@ class App:
             """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
             Containers start when functions are called. At the end of the block, however it ends, calls that still run are
-            cancelled and the containers stopped, within about two seconds. The app may be run again afterwards.
+            cancelled and the containers stopped, within about two seconds. Exit hooks of classes may take 30 seconds more,
+            unless Ctrl-C ends them. The app may be run again afterwards.
 
             Raises:
                 InvalidError: The app is already running, or this is a container.
@@ -200,7 +288,8 @@ class App:
             """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
             Containers start when functions are called. At the end of the block, however it ends, calls that still run are
-            cancelled and the containers stopped, within about two seconds. The app may be run again afterwards.
+            cancelled and the containers stopped, within about two seconds. Exit hooks of classes may take 30 seconds more,
+            unless Ctrl-C ends them. The app may be run again afterwards.
 
             Raises:
                 InvalidError: The app is already running, or this is a container.

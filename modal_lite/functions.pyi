@@ -668,8 +668,8 @@ class Function(
 
         Args:
             cpu: See `App.function`; so for all of them. None keeps what the function has.
-            memory: MiB.
-            gpu: Kind of GPU.
+            memory: MiB; a request without a limit takes the limit away.
+            gpu: Kind and number of GPUs.
             retries: Replaces the policy.
             timeout: Seconds per attempt.
             min_containers: Containers kept even without inputs.

@@ -43,10 +43,23 @@ class Page:
 PAGES = (
     Page("app.md", "Apps", ("modal_lite.App",)),
     Page(
+        "classes.md",
+        "Classes",
+        (
+            "modal_lite.Cls",
+            "modal_lite.cls.Obj",
+            "modal_lite.method",
+            "modal_lite.enter",
+            "modal_lite.exit",
+            "modal_lite.parameter",
+        ),
+    ),
+    Page(
         "functions.md",
         "Functions and calls",
         ("modal_lite.Function", "modal_lite.FunctionCall", "modal_lite.gather", "modal_lite.functions.FunctionStats"),
     ),
+    Page("sharing.md", "Sharing a container", ("modal_lite.concurrent", "modal_lite.batched")),
     Page("options.md", "Retries and secrets", ("modal_lite.Retries", "modal_lite.Secret")),
     Page(
         "context.md",

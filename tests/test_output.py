@@ -14,7 +14,7 @@ import pytest
 
 import modal_lite
 from modal_lite import output
-from modal_lite.output import progress, screen
+from modal_lite.output import live, progress, screen
 from modal_lite.output.manager import OutputManager
 from modal_lite.output.progress import MapProgress
 
@@ -92,14 +92,14 @@ def test_nothing_is_shown_unless_enabled() -> None:
 
 def test_lines_go_where_they_were_written_to_with_the_functions_name(streams: Streams) -> None:
     with enabled(*streams):
-        manager().line("f", "ta-1", "stdout", "out")
-        manager().line("g", "ta-2", "stderr", "err")
+        manager().lines("f", "ta-1", "stdout", ["out"])
+        manager().lines("g", "ta-2", "stderr", ["err"])
     assert [stream.getvalue() for stream in streams] == ["[f] out\n", "[g] err\n"]
 
 
 def test_quiet_lines_have_no_name_and_maps_no_progress(streams: Streams) -> None:
     with redirect_stdout(streams[0]), output.quiet_output():
-        manager().line("f", "ta-1", "stdout", "out")
+        manager().lines("f", "ta-1", "stdout", ["out"])
         assert output.map_progress("f") is None
     assert streams[0].getvalue() == "out\n"
 
@@ -127,40 +127,65 @@ def test_streams_are_given_back_after_an_exception() -> None:
 def test_a_stream_that_the_program_redirected_meanwhile_gets_the_lines(streams: Streams) -> None:
     other = io.StringIO()
     with enabled(*streams), redirect_stdout(other):
-        manager().line("f", "ta-1", "stdout", "text")
+        manager().lines("f", "ta-1", "stdout", ["text"])
     assert other.getvalue() == "[f] text\n" and streams[0].getvalue() == ""
 
 
 def test_a_name_on_a_terminal(terminal: Terminal) -> None:
     with enabled(terminal, terminal):
-        manager().line("f", "ta-1", "stdout", "text")
+        manager().lines("f", "ta-1", "stdout", ["text"])
     assert terminal.getvalue() == "f │ text\n"
 
 
 def test_colours_on_a_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR")
     with enabled(terminal, terminal):
-        manager().line("f", "ta-1", "stdout", "\x1b[31mred")
+        manager().lines("f", "ta-1", "stdout", ["\x1b[31mred"])
     assert terminal.getvalue() == "\x1b[2mf │\x1b[0m \x1b[31mred\x1b[0m\n"
 
 
-def test_the_last_state_of_a_redrawn_line_is_shown_on_a_terminal(terminal: Terminal) -> None:
+def test_a_redrawn_line_is_live_on_a_terminal_until_it_ends(terminal: Terminal) -> None:
     with enabled(terminal, terminal):
-        manager().line("f", "ta-1", "stderr", " 10%\r 50%\r100%\r")
-    assert terminal.shows() == ["f │ 100%", ""]
+        manager().transient("f", "ta-1", "stderr", [" 10%"])
+        assert terminal.shows() == ["f │  10%"]
+        manager().transient("f", "ta-1", "stderr", ["\x1b[1A\x1b[32m 50%\x1b[0m"])
+        manager().transient("f", "ta-2", "stderr", ["other"])
+        print("the program's line")
+        manager().lines("f", "ta-1", "stdout", ["a line"])
+        assert terminal.shows() == ["the program's line", "f │ a line", "f │  50%", "f │ other"]
+        manager().lines("f", "ta-1", "stderr", ["100%"])
+        assert terminal.shows() == ["the program's line", "f │ a line", "f │ 100%", "f │ other"]
+        manager().transient("f", "ta-2", "stderr", [""])
+    assert terminal.shows() == ["the program's line", "f │ a line", "f │ 100%", ""]
 
 
-def test_a_redrawn_line_is_kept_whole_in_a_file(streams: Streams) -> None:
+def test_redrawn_lines_stand_above_the_progress_of_maps(terminal: Terminal) -> None:
+    with enabled(terminal, terminal):
+        display = started("map")
+        display.advance(1, 0)
+        manager().transient("f", "ta-1", "stderr", ["x" * 200])
+        bar, below = terminal.shows()
+        assert bar.startswith("f │ xxx") and len(bar) == 79 and below.startswith("map │ 1 of ")
+        display.close(exhausted=True)
+
+
+def test_quiet_redrawn_lines_have_no_name(terminal: Terminal) -> None:
+    with redirect_stdout(terminal), redirect_stderr(terminal), output.quiet_output():
+        manager().transient("f", "ta-1", "stderr", ["50%"])
+        assert terminal.shows() == ["50%"]
+
+
+def test_a_redrawn_line_is_not_shown_in_a_file(streams: Streams) -> None:
     with enabled(*streams):
-        manager().line("f", "ta-1", "stderr", " 10%\r 50%")
-    assert streams[1].getvalue() == "[f]  10%\r 50%\n"
+        manager().transient("f", "ta-1", "stderr", ["50%"])
+    assert streams[1].getvalue() == ""
 
 
 def test_a_line_waits_for_the_one_under_way(streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screen, "LINE_PATIENCE", 30.0)
     with enabled(*streams):
         sys.stdout.write("the program's ")
-        other = threading.Thread(target=manager().line, args=("f", "ta-1", "stdout", "text"))
+        other = threading.Thread(target=manager().lines, args=("f", "ta-1", "stdout", ["text"]))
         other.start()
         sys.stdout.write("own line\n")
         other.join(20)
@@ -171,7 +196,7 @@ def test_a_line_left_open_is_broken_in_on(streams: Streams, monkeypatch: pytest.
     monkeypatch.setattr(screen, "LINE_PATIENCE", 0.0)
     with enabled(*streams):
         print("working...", end=" ")
-        manager().line("f", "ta-1", "stdout", "text")
+        manager().lines("f", "ta-1", "stdout", ["text"])
         print("done")
     assert streams[0].getvalue() == "working... \n[f] text\ndone\n"
 
@@ -179,7 +204,7 @@ def test_a_line_left_open_is_broken_in_on(streams: Streams, monkeypatch: pytest.
 def test_what_a_stream_cannot_encode_is_escaped() -> None:
     raw = io.BytesIO()
     with enabled(io.TextIOWrapper(raw, "ascii"), io.StringIO()):
-        manager().line("f", "ta-1", "stdout", "grün")
+        manager().lines("f", "ta-1", "stdout", ["grün"])
     assert raw.getvalue() == b"[f] gr\\xfcn\n"
 
 
@@ -193,7 +218,7 @@ def test_a_stream_that_takes_nothing_is_no_failure(stream: str | None) -> None:
     if stream == "closed" and target is not None:
         target.close()
     with enabled(target, io.StringIO()):
-        manager().line("f", "ta-1", "stdout", "text")
+        manager().lines("f", "ta-1", "stdout", ["text"])
 
 
 def test_the_stand_ins_are_good_for_all_that_a_stream_is(streams: Streams) -> None:
@@ -254,7 +279,7 @@ def test_live_progress_stays_below_what_is_printed(terminal: Terminal) -> None:
         first.advance(1, 0)
         second.advance(2, 1)
         print("the program's line")
-        manager().line("f", "ta-1", "stdout", "the function's line")
+        manager().lines("f", "ta-1", "stdout", ["the function's line"])
         shown = terminal.shows()
         assert shown[:2] == ["the program's line", "f │ the function's line"]
         assert shown[2].startswith("first │ 1 of 7 inputs done so far, ")
@@ -279,10 +304,10 @@ def test_live_progress_leaves_an_open_line_alone(terminal: Terminal) -> None:
 
 def test_more_maps_than_lines_are_counted(terminal: Terminal) -> None:
     with enabled(terminal, terminal):
-        displays = [started(f"f{number}") for number in range(progress.MAX_LIVE + 2)]
+        displays = [started(f"f{number}") for number in range(live.MAX_LIVE + 2)]
         for display in displays:
             display.advance(1, 0)
-        assert len(terminal.shows()) == progress.MAX_LIVE + 1 and terminal.shows()[-1] == "and 2 more"
+        assert len(terminal.shows()) == live.MAX_LIVE + 1 and terminal.shows()[-1] == "and 2 more"
         for display in displays:
             display.close(exhausted=True)
 
@@ -341,7 +366,7 @@ def test_rich_is_imported_for_live_progress_only() -> None:
     code = """
 import sys, modal_lite.output as output
 with output.enable_output():
-    output.current().line("f", "ta-1", "stdout", "text")
+    output.current().lines("f", "ta-1", "stdout", ["text"])
     progress = output.map_progress("f")
     progress.advance(1, 0)
     progress.close(True)

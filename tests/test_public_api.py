@@ -11,6 +11,7 @@ import modal_lite
 
 PUBLIC = {
     "App",
+    "Cls",
     "Error",
     "Function",
     "FunctionCall",
@@ -19,14 +20,20 @@ PUBLIC = {
     "InputStatus",
     "Retries",
     "Secret",
+    "batched",
     "call_graph",
+    "concurrent",
     "current_function_call_id",
     "current_input_id",
     "enable_output",
+    "enter",
     "exception",
+    "exit",
     "functions",
     "gather",
     "is_local",
+    "method",
+    "parameter",
 }
 """Every public name. A change here is a change of the API: it belongs into the changelog."""
 

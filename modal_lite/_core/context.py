@@ -15,20 +15,25 @@ input_context: ContextVar[tuple[str, int]] = ContextVar("input_context")
 _container_id: str | None = None
 _running: Running | None = None
 
+served_function_id: str | None = None
+"""In a container: the id of its function."""
+
 client_socket: socket.socket | None = None
 """In a container: the channel for the calls that user code makes."""
 
 
-def enter_container(container_id: str, running: Running) -> None:
+def enter_container(container_id: str, running: Running, function_id: str | None = None) -> None:
     """Makes this process a container.
 
     Args:
         container_id: The container's id, `ta-…`.
         running: Tells call id and index of the only input that runs, from any thread; None if there is none.
+        function_id: What it serves.
     """
-    global _container_id, _running
+    global _container_id, _running, served_function_id
     _container_id = container_id
     _running = running
+    served_function_id = function_id
 
 
 def is_local() -> bool:

@@ -26,6 +26,13 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{next(_numbers):06x}{_process}"
 
 
+def derived_id(prefix: str, base_id: str, data: bytes) -> str:
+    """The id of what `data` makes of `base_id`: the same for equal arguments, in every process."""
+    from hashlib import blake2b  # here, for few programs need it
+
+    return f"{prefix}-{blake2b(data, key=base_id.encode(), digest_size=11).hexdigest()}"
+
+
 def input_id(call_id: str, index: int) -> str:
     """The id of the call's input number `index`."""
     return f"in-{call_id[3:]}-{index}"

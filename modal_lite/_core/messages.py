@@ -36,7 +36,8 @@ class FailureKind(StrEnum):
     USER = "user"
     """The function raised. The payload is the packed exception."""
     INIT = "init"
-    """The container could not start (import of the user's module failed). The payload is the packed exception."""
+    """The container could not start (import of the user's module, or an enter hook, failed). The payload is the packed
+    exception."""
     SERIALIZATION = "serialization"
     """The result, or the exception, could not be pickled in the container."""
     DESERIALIZATION = "deserialization"
@@ -92,6 +93,20 @@ class ContainerSpec(msgspec.Struct, frozen=True, array_like=True):
     cwd: str
     env: dict[str, str]
     """Variables to set, secrets and MODAL_* included."""
+    parameters: bytes | None = None
+    """For a class: the packed arguments of its constructor; None for none."""
+    cpu: float | None = None
+    """Cores that it is to count on."""
+    cpu_limit: float | None = None
+    """Cores that it has use for at most."""
+    memory_limit: int | None = None
+    """MiB that its processes can have at most, each."""
+    max_inputs: int = 1
+    """Inputs to run at once."""
+    max_batch_size: int = 0
+    """Inputs to call the function with together, in lists; 0: one by one, without lists."""
+    batch_wait: float = 0.0
+    """Seconds that the first input of a batch waits for others."""
 
 
 # --- data channel ----------------------------------------------------------------------------------------------------
@@ -108,10 +123,12 @@ class Lease(msgspec.Struct, frozen=True, array_like=True, tag=1):
     stop: int
     encoding: Encoding
     sizes: tuple[int, ...]
+    method: str = ""
+    """For a class: which of its methods."""
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """From the container, once: the user's module is imported and leases are welcome."""
+    """From the container, once: the user's module is imported, its class entered, and leases are welcome."""
 
     pid: int
     protocol: int = PROTOCOL_VERSION
@@ -201,6 +218,8 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag=23):
     """To the container: interrupt what runs, leave, within `grace` seconds."""
 
     grace: float
+    exits: float = 0.0
+    """Seconds that exit hooks may take from when they begin, if that is to be more than what is left of `grace`."""
 
 
 ContainerControl = Recall | CancelInput | GeneratorCredit | Stop

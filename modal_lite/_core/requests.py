@@ -47,6 +47,8 @@ class CloseApp(Request, frozen=True, tag=2):
     """The app ends: its calls are cancelled, its containers stopped; answered when they are gone."""
 
     app_id: str
+    hurried: bool = False
+    """Exit hooks get no more time than everything else."""
 
 
 class AddVariant(Request, frozen=True, tag=3):
@@ -59,6 +61,8 @@ class AddVariant(Request, frozen=True, tag=3):
     """Which of the settings replace those of the base; whoever has only a handle does not know the others."""
     env: dict[str, str] | None
     """Variables instead of the base's; None keeps them."""
+    parameters: bytes | None = None
+    """For a class: the packed arguments of its constructor; None keeps those of the base."""
 
 
 class FindFunction(Request, frozen=True, tag=4):
@@ -91,6 +95,8 @@ class RunCall(Request, frozen=True, tag=9):
     function_id: str
     parent: str | None
     """Id of the input that makes this call."""
+    method: str = ""
+    """For a class: which of its methods."""
 
 
 class StartCall(Request, frozen=True, tag=10):
@@ -101,6 +107,7 @@ class StartCall(Request, frozen=True, tag=10):
     kind: CallKind
     parent: str | None
     """Id of the input that makes this call."""
+    method: str = ""
 
 
 class OpenMap(Request, frozen=True, tag=11):
@@ -110,6 +117,7 @@ class OpenMap(Request, frozen=True, tag=11):
     function_id: str
     kind: CallKind
     parent: str | None
+    method: str = ""
 
 
 class ExchangeChunk(Request, frozen=True, tag=12):
@@ -203,6 +211,10 @@ class FunctionDefinition(msgspec.Struct, frozen=True, array_like=True):
     settings: FunctionSettings
     env: dict[str, str]
     """Variables of `env=` and `secrets=`."""
+    parameters: bytes | None = None
+    """For a class: the packed arguments of its constructor; None for none."""
+    incomplete: bool = False
+    """A class that cannot do without parameters: it has variants, and no containers of its own."""
 
 
 class Output(msgspec.Struct, frozen=True):

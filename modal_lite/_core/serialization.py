@@ -19,7 +19,7 @@ from modal_lite._core.warm_memory import WarmMemory
 if TYPE_CHECKING:
     from modal_lite._core.pickler import Pickler
 
-__all__ = ["dumps", "dumps_function", "loads", "loads_function", "register_handle"]
+__all__ = ["dumps", "dumps_function", "dumps_whole", "loads", "loads_function", "loads_whole", "register_handle"]
 
 OUT_OF_BAND = 64 << 10
 """Bytes from which on a buffer stays outside of the pickle stream."""
@@ -90,6 +90,18 @@ def dumps_function(fn: Callable[..., Any]) -> bytes:
 
 def loads_function(data: bytes) -> Any:
     """The function that `dumps_function` pickled. Raises as `loads` does."""
+    return loads_whole(data)
+
+
+def dumps_whole(value: object) -> bytes:
+    """Pickles any value into one stream, large buffers included: for what is kept as bytes. Raises as `dumps` does."""
+    parts = _Parts()
+    (_pickler or _load_pickler())(parts, _PROTOCOL).dump(value)
+    return b"".join(parts)
+
+
+def loads_whole(data: bytes) -> Any:
+    """The value that `dumps_whole` pickled. Raises as `loads` does."""
     return loads(Payload((len(data),), [data]))
 
 

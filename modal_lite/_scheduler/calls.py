@@ -49,7 +49,7 @@ class Calls:
         function = known(self._functions, event.function_id, "function")
         if function.removed:
             raise IllegalTransition(f"function {event.function_id} was removed; it cannot be called")
-        call = Call(event.call_id, function, event.parent)
+        call = Call(event.call_id, function, event.parent, event.method)
         self._calls[event.call_id] = call
         if event.parent is not None and (parent := self._calls.get(event.parent[0])) is not None:
             parent.children.append(event.call_id)

@@ -51,6 +51,8 @@ class Checks:
             self._scaling.kill(container, "it did not end when asked to", now)
         elif not container.leases:
             self._end_idle(container, now)
+        elif container.function.settings.shares:
+            self._check_each_lease(container, now)
         else:
             self._check_leases(container, now)
 
@@ -77,6 +79,20 @@ class Checks:
         elif self._has_room_elsewhere(container):
             self._leasing.recall_unstarted(container)
         else:
+            container.looked = now
+        self._timetable.look_again(container)
+
+    def _check_each_lease(self, container: Container, now: float) -> None:
+        """As `_check_leases`, of a container whose leases all run."""
+        overdue = [lease for lease in container.leases if (due := policy.deadline(lease)) is not None and due <= now]
+        if any(lease.interrupted is not None for lease in overdue):
+            self._scaling.kill(container, "its input did not end when interrupted", now)
+            return
+        for lease in overdue:
+            self._leasing.interrupt(lease, now, timed_out=True)
+        if not overdue and self._has_room_elsewhere(container):
+            self._leasing.recall_unstarted(container)
+        elif not overdue:
             container.looked = now
         self._timetable.look_again(container)
 

@@ -17,7 +17,7 @@ class StartContainer(Command, frozen=True):
 
 
 class StopContainer(Command, frozen=True):
-    """Ask the container to leave. It has no inputs, or its app is over."""
+    """Ask the container to leave: it has no inputs, or one that nothing else ends, or its app is over."""
 
     container_id: str
 

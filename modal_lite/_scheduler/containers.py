@@ -59,9 +59,9 @@ class Containers:
     def waiting(self, event: on.ContainerWaiting, now: float) -> None:
         """See `ContainerWaiting`."""
         container = known(self._containers, event.container_id, "container")
-        container.waiting = event.waiting
+        container.waits = event.waits
         self._cores.recount(container)
-        if event.waiting:
+        if container.waiting:
             self._leasing.recall_unstarted(container)
             self._leasing.feed(now)
 
@@ -73,10 +73,11 @@ class Containers:
         function = container.function
         del function.containers[container.container_id]
         died_at_start = container.state is ContainerState.STARTING
+        was_told_to_end = container.state is ContainerState.STOPPING
         container.state = ContainerState.STOPPING
         container.check_at = None
         for lease in reversed(container.leases):
-            self._lose(lease, event.running, now)
+            self._lose(lease, event.running, was_told_to_end, now)
         container.leases.clear()
         self._cores.recount(container)
         if died_at_start:
@@ -101,8 +102,12 @@ class Containers:
 
     # --- losses ------------------------------------------------------------------------------------------------------
 
-    def _lose(self, lease: Lease, running: tuple[int, int] | None, now: float) -> None:
-        """Takes back what a lost container had: the input it ran is charged, the others were only waiting."""
+    def _lose(self, lease: Lease, running: tuple[int, int] | None, was_told_to_end: bool, now: float) -> None:
+        """Takes back what a lost container had: what it ran is charged, the others were only waiting.
+
+        Of several inputs that ran at once any may have killed it, so that all are charged; but none when it was told to
+        end, for the sake of one of them.
+        """
         call, index = lease.call, lease.reported
         outstanding = lease.outstanding
         call.function.running -= outstanding
@@ -111,7 +116,10 @@ class Containers:
         del call.leases[lease.lease_id]
         call.leased -= outstanding
         charged = None
-        if running is not None and running[0] == lease.lease_id and index <= running[1] < lease.stop:
+        if call.function.settings.shares:
+            if lease.interrupted is not None or not (lease.ahead or was_told_to_end):
+                charged = index
+        elif running is not None and running[0] == lease.lease_id and index <= running[1] < lease.stop:
             charged = running[1]
         elif lease.interrupted is not None:
             charged = index

@@ -19,6 +19,10 @@ class Cores:
 
     def recount(self, container: Container) -> None:
         """Brings the count of active containers up to date with what has become of this one."""
+        at_least = len(container.leases) if container.function.settings.max_inputs > 1 else 1
+        # An input may wait for several calls: then the others count as waiting too early, which only gives cores away.
+        # Too late would be worse: inputs that all wait for calls that get no core wait for ever.
+        container.waiting = container.waits >= max(1, at_least)
         active = container.state is ContainerState.STARTING or (bool(container.leases) and not container.waiting)
         if active != container.active:
             container.active = active

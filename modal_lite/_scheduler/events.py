@@ -10,6 +10,12 @@ class Event(msgspec.Struct, frozen=True):
     """Something that happened outside the scheduler."""
 
 
+class DevicesFound(Event, frozen=True):
+    """So many GPUs can be assigned. Comes before the first function that wants some; until then there are none."""
+
+    count: int
+
+
 class FunctionAdded(Event, frozen=True):
     """A function may be called from now on."""
 
@@ -41,6 +47,8 @@ class CallOpened(Event, frozen=True):
     closed: bool
     forgotten: bool = False
     """Nobody will ask for it once it has finished."""
+    method: str = ""
+    """For a class: which of its methods."""
 
 
 class InputsAdded(Event, frozen=True):
@@ -115,10 +123,14 @@ class InputsReturned(Event, frozen=True):
 
 
 class ContainerWaiting(Event, frozen=True):
-    """The container's input began, or ended, waiting for a call of its own."""
+    """The container's input began, or ended, waiting for a call of its own.
+
+    Told with every change of `waits` of a container that runs several inputs, else only when it becomes, or was, zero.
+    """
 
     container_id: str
-    waiting: bool
+    waits: int
+    """Calls that the container's inputs wait for; an input may wait for several."""
 
 
 class TimePassed(Event, frozen=True):

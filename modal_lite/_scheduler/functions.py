@@ -3,6 +3,7 @@
 from modal_lite._scheduler import events as on
 from modal_lite._scheduler.calls import Calls
 from modal_lite._scheduler.cores import Cores
+from modal_lite._scheduler.devices import Devices
 from modal_lite._scheduler.leasing import Leasing
 from modal_lite._scheduler.records import Call, Function, IllegalTransition, known
 from modal_lite._scheduler.scaling import Scaling
@@ -17,6 +18,7 @@ class Functions:
         calls: all calls by id.
         timetable: takes when containers are to be looked at.
         cores: knows which functions have a backlog.
+        devices: counts those that there are.
         scaling: makes the containers match the settings.
         leasing: gives others what a function leaves free.
         ending: cancels the calls of a removed function.
@@ -28,6 +30,7 @@ class Functions:
         calls: dict[str, Call],
         timetable: Timetable,
         cores: Cores,
+        devices: Devices,
         scaling: Scaling,
         leasing: Leasing,
         ending: Calls,
@@ -36,9 +39,14 @@ class Functions:
         self._calls = calls
         self._timetable = timetable
         self._cores = cores
+        self._devices = devices
         self._scaling = scaling
         self._leasing = leasing
         self._ending = ending
+
+    def devices_found(self, event: on.DevicesFound, now: float) -> None:
+        """See `DevicesFound`."""
+        self._devices.total = event.count
 
     def added(self, event: on.FunctionAdded, now: float) -> None:
         """See `FunctionAdded`."""

@@ -37,6 +37,8 @@ def _inputs(
     if not depth:
         return []
     name, module = describe(call.function.function_id)
+    if call.method:
+        name = f"{name}.{call.method}"
     children: dict[int, list[Call]] = {}
     for child_id in call.children:
         child = scheduler.calls.get(child_id)

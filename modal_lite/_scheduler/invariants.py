@@ -17,6 +17,7 @@ def validate(scheduler: Scheduler) -> None:
         _validate_function(scheduler, function)
     active = sum(1 for c in scheduler.containers.values() if c.active)
     assert active == scheduler.total_active, f"{active} active containers, {scheduler.total_active} counted"
+    assert scheduler.devices.free >= 0, "a device is given to two containers"
 
 
 def _validate_call(scheduler: Scheduler, call: Call) -> None:
@@ -40,13 +41,17 @@ def _validate_call(scheduler: Scheduler, call: Call) -> None:
 def _validate_container(container: Container) -> None:
     assert container.function.containers.get(container.container_id) is container, container
     assert container.state is not ContainerState.STARTING or not container.leases, container
-    assert len(container.leases) <= policy.MAX_HELD, container
+    settings = container.function.settings
+    most = settings.max_inputs if settings.max_inputs > 1 else max(policy.MAX_HELD, 2 * settings.max_batch_size)
+    assert len(container.leases) <= most, container
     busy = container.state is ContainerState.STARTING or (bool(container.leases) and not container.waiting)
     assert container.active == busy, container
     due = policy.next_check(container)
     assert due is None or (container.check_at is not None and container.check_at <= due), f"{container} is forgotten"
     for lease in container.leases:
         assert lease.outstanding > 0, f"{container} keeps an empty lease"
+        assert not settings.shares or lease.outstanding == 1, f"{container} has inputs that it cannot run at once"
+        assert not lease.ahead or settings.max_batch_size > 0, f"{container} runs {lease} but it counts as waiting"
 
 
 def _validate_function(scheduler: Scheduler, function: Function) -> None:
@@ -66,4 +71,5 @@ def _validate_function(scheduler: Scheduler, function: Function) -> None:
         f"{function.function_id}: more containers than max_containers={maximum}"
     )
     at_maximum = maximum is not None and len(live) >= maximum
-    assert not function.backlog or function.active or at_maximum, f"{function.function_id} starves"
+    waits_for_devices = not scheduler.devices.suffice(function)
+    assert not function.backlog or function.active or at_maximum or waits_for_devices, f"{function.function_id} starves"

@@ -63,21 +63,24 @@ class Leasing:
         """Leases the function's backlog to its containers and starts more where that is allowed."""
         if not function.backlog or function.removed:
             return
-        while function.backlog and (container := self._neediest(function)) is not None:
+        while function.backlog and (container := self._neediest(function, now)) is not None:
             self._give(function, container, now)
         if not function.backlog:
             self._hungry.pop(function.function_id, None)
-        if function.backlog or function.settings.buffer_containers:
+        settings = function.settings
+        if function.backlog or settings.buffer_containers or settings.target_inputs is not None:
             self._scaling.scale(function, now)
 
-    def _neediest(self, function: Function) -> Container | None:
-        """The container with the fewest leases among those that may get another one; None if none may."""
-        neediest, may_grow = None, self._scaling.may_grow
+    def _neediest(self, function: Function, now: float) -> Container | None:
+        """The container with the least load among those that may get another lease; None if none may."""
+        neediest, least, may_grow = None, 0, self._scaling.may_grow
+        batched = function.settings.max_batch_size > 0
         for container in function.containers.values():
-            if neediest is not None and len(container.leases) >= len(neediest.leases):
+            load = policy.load(container, now) if batched else len(container.leases)
+            if neediest is not None and load >= least:
                 continue
-            if policy.may_hold_more(function, container, may_grow) and self._cores.may_lease(function, container):
-                neediest = container
+            if policy.may_hold_more(function, container, may_grow, now) and self._cores.may_lease(function, container):
+                neediest, least = container, load
         return neediest
 
     def _give(self, function: Function, container: Container, now: float) -> None:
@@ -98,6 +101,7 @@ class Leasing:
             reported=waiting.start,
             since=now,
             patience=policy.patience(function),
+            ahead=function.settings.max_batch_size > 0 and not policy.gathers(container, now),
         )
         if stop == waiting.stop:
             call.pending.popleft()
@@ -131,11 +135,15 @@ class Leasing:
         if idle.idle and not function.backlog and self._cores.may_lease(function, idle):
             crowded = policy.most_crowded(function)
             if crowded is not None:
-                self.recall(crowded.leases[-1])
+                for lease in crowded.ahead or [crowded.leases[-1]]:
+                    self.recall(lease)
 
     def recall_unstarted(self, container: Container) -> None:
         """Asks for all that waits in the container behind the input that runs."""
-        if container.crowded:
+        if container.function.settings.shares:
+            for lease in container.ahead:
+                self.recall(lease)
+        elif container.crowded:
             head = container.leases[0]
             if head.outstanding == 1:
                 # Nothing of it waits behind anything. It may not have started, for large inputs take their time to
@@ -145,10 +153,13 @@ class Leasing:
                 self.recall(lease)
 
     def interrupt(self, lease: Lease, now: float, timed_out: bool) -> None:
-        """Asks the input that runs under the lease to stop, once."""
+        """Asks the input that runs under the lease to stop, once; or its container, where nothing else would help."""
         if lease.interrupted is None:
             lease.interrupted = now
             lease.timed_out = timed_out
+            if lease.call.function.settings.in_threads:
+                self._scaling.stop(lease.container, now)
+                return
             self._commands.append(do.InterruptLease(lease.container.container_id, lease.lease_id, timed_out))
             self._timetable.look_again(lease.container)
 

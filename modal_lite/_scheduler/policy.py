@@ -7,6 +7,10 @@ report, so the first leases are of one input; from then on a lease may be GROWTH
 A call of at most SMALL_CALL inputs is never batched: what a lost container has finished but not reported must run
 again, and with so few inputs batching saves nothing worth that.
 
+Sharing. A container that runs several inputs at once gets them in leases of one, as many as it may run: nothing waits
+in it. One that runs them in batches gets more while it gathers a batch, and, where no other container may start, the
+next batch while one runs; those wait like leases behind a slow one and are recalled alike.
+
 Containers. A container counts against the cores ("slots") while it starts or runs an input that does not itself wait
 for a call. A function with work may always have one such container, so nobody starves and nested calls cannot deadlock.
 More than that it gets while slots are free; when they are not, each function with work is held to an equal share, so
@@ -16,7 +20,7 @@ of cores: up to `max_containers`, and `min_containers` and `buffer_containers` b
 
 from collections.abc import Callable
 
-from modal_lite._scheduler.records import Call, Container, ContainerState, Function
+from modal_lite._scheduler.records import Call, Container, ContainerState, Function, Lease
 
 LEASE_SECONDS = 0.04
 GROWTH = 8
@@ -54,8 +58,8 @@ _RISE, _FALL = 0.25, 0.5
 
 def lease_size(function: Function, call: Call, available: int) -> int:
     """How many of the `available` inputs of the call's next range to lease at once."""
-    duration = function.duration
-    if duration is None or call.added <= SMALL_CALL or function.settings.single_use or available == 1:
+    duration, settings = function.duration, function.settings
+    if duration is None or call.added <= SMALL_CALL or available == 1 or settings.single_use or settings.shares:
         return 1
     by_time = int(LEASE_SECONDS / duration) if duration > 0 else MAX_LEASE
     size = min(available, by_time, function.lease_size * GROWTH, MAX_LEASE)
@@ -78,6 +82,9 @@ def _sharers(function: Function, call: Call) -> int:
 def chunk_size(function: Function) -> int:
     """How many inputs a client should send together: what one lease would take if there were plenty."""
     duration = function.duration
+    if function.settings.shares:
+        # With every lease the container gets, and unpickles, the whole chunk.
+        return 1
     if duration is None:
         return 16
     by_time = int(LEASE_SECONDS / duration) if duration > 0 else MAX_LEASE
@@ -94,7 +101,7 @@ def learn(function: Function, count: int, elapsed: float) -> None:
         function.duration = average + (_FALL if sample < average else _RISE) * (sample - average)
 
 
-def may_hold_more(function: Function, container: Container, may_grow: Callable[[Function], bool]) -> bool:
+def may_hold_more(function: Function, container: Container, may_grow: Callable[[Function], bool], now: float) -> bool:
     """True if the container, ready and given its leases, should get another lease; `may_grow` is that of `Scaling`."""
     if container.state is not ContainerState.READY:
         return False
@@ -102,6 +109,8 @@ def may_hold_more(function: Function, container: Container, may_grow: Callable[[
     if not held:
         # It may still wait for a call that an input left behind: that keeps nobody from using it.
         return not (function.settings.single_use and container.used)
+    if function.settings.shares:
+        return _may_share(function, container, may_grow, now)
     if container.waiting or function.settings.single_use or function.duration is None:
         return False
     head = held[0]
@@ -110,6 +119,28 @@ def may_hold_more(function: Function, container: Container, may_grow: Callable[[
     if len(held) == 1:
         return function.duration < PREFETCH_BELOW or (function.duration < PREFETCH_AT_LIMIT and not may_grow(function))
     return held[-1].outstanding == 1 and len(held) < min(MAX_HELD, AHEAD_SECONDS / max(function.duration, 1e-9))
+
+
+def _may_share(function: Function, container: Container, may_grow: Callable[[Function], bool], now: float) -> bool:
+    """`may_hold_more` for a container that has inputs, and may have several at once."""
+    held, settings = len(container.leases), function.settings
+    if settings.max_inputs > 1:
+        return held < settings.max_inputs
+    if gathers(container, now):
+        return True
+    return not (container.waiting or held >= 2 * settings.max_batch_size or may_grow(function))
+
+
+def gathers(container: Container, now: float) -> bool:
+    """True if another input may well be in time for the batch that the container begins with next."""
+    leases, settings = container.leases, container.function.settings
+    return len(leases) < settings.max_batch_size and (not leases or now <= leases[0].since + settings.batch_wait)
+
+
+def load(container: Container, now: float) -> int:
+    """Of a function that is batched: the container with the least of it, the fullest with a batch to fill, is next."""
+    held = len(container.leases)
+    return -held if gathers(container, now) else held
 
 
 def patience(function: Function) -> float:
@@ -141,7 +172,10 @@ def may_activate(function: Function, total_active: int, slots: int, demanding: i
 def wanted_containers(function: Function) -> int:
     """How many containers would be busy or warm if nothing held them back but `max_containers`."""
     settings = function.settings
-    wanted = _busy(function) + function.backlog
+    if settings.max_inputs > 1:
+        wanted = -(-(function.running + function.backlog) // (settings.target_inputs or settings.max_inputs))
+    else:
+        wanted = _busy(function) - (-function.backlog // max(1, settings.max_batch_size))
     if wanted:
         wanted += settings.buffer_containers
     wanted = max(wanted, settings.min_containers)
@@ -161,17 +195,31 @@ def next_check(container: Container) -> float | None:
     if container.state is ContainerState.STARTING:
         return container.since + settings.startup_timeout
     if container.state is ContainerState.STOPPING:
-        return container.since + INTERRUPT_GRACE
+        return container.since + INTERRUPT_GRACE + settings.exit_grace
     if not container.leases:
         return container.since + settings.scaledown_window
     head = container.leases[0]
-    if head.interrupted is not None:
+    if settings.shares:
+        limit = min([d for lease in container.leases if (d := deadline(lease)) is not None], default=None)
+        to_recall = any([not lease.recalled for lease in container.ahead])
+    elif head.interrupted is not None:
         return head.interrupted + INTERRUPT_GRACE
-    limit = None if settings.timeout is None else head.since + settings.timeout
-    if container.crowded and (not head.recalled or any([not lease.recalled for lease in container.leases])):
+    else:
+        limit = None if settings.timeout is None else head.since + settings.timeout
+        to_recall = container.crowded and (not head.recalled or any([not lease.recalled for lease in container.leases]))
+    if to_recall:
         look = max(head.since, container.looked) + head.patience
         return look if limit is None else min(look, limit)
     return limit
+
+
+def deadline(lease: Lease) -> float | None:
+    """Where inputs share a container: when that of the lease is to be interrupted; if it was, the container killed."""
+    if lease.interrupted is not None:
+        return lease.interrupted + INTERRUPT_GRACE
+    settings = lease.container.function.settings
+    # What waits for the next batch is given another time when that begins.
+    return None if settings.timeout is None or lease.ahead else lease.since + settings.timeout + settings.batch_wait
 
 
 def _busy(function: Function) -> int:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from modal_lite._core.ids import input_id
 from modal_lite._core.settings import FunctionSettings
 from modal_lite.call_graph import InputStatus
 
@@ -70,6 +71,8 @@ class Lease(msgspec.Struct, eq=False):
     patience: float
     """Seconds without a report after which nothing is to wait behind the input that runs."""
     recalled: bool = False
+    ahead: bool = False
+    """It was given to a container whose batch was under way, to be part of the next one."""
     interrupted: float | None = None
     """When its running input was asked to stop."""
     timed_out: bool = False
@@ -105,6 +108,8 @@ class Call(msgspec.Struct, eq=False):
     call_id: str
     function: "Function"
     parent: tuple[str, int] | None
+    method: str = ""
+    """For a class: which of its methods, for the call graph."""
     pending: deque[InputRange] = msgspec.field(default_factory=deque)
     added: int = 0
     waiting: int = 0
@@ -133,11 +138,15 @@ class Container(msgspec.Struct, eq=False):
     """When it was started, became idle or was told to stop, whichever came last."""
     state: ContainerState = ContainerState.STARTING
     leases: deque[Lease] = msgspec.field(default_factory=deque)
+    waits: int = 0
+    """Calls that its inputs wait for."""
     waiting: bool = False
-    """Its input waits for a call of its own, so it uses no core."""
+    """Its inputs, all of them, wait for calls of their own, so it uses no core. Kept by `Cores.recount`."""
     used: bool = False
     active: bool = False
     """It counts against the cores: starting, or running an input that does not wait."""
+    gpus: int = 0
+    """Devices that it has to itself; none if there are fewer than it wants, for then it cannot start."""
     looked: float = 0.0
     """When inputs were last found to wait in it while there was nowhere else for them to go."""
     check_at: float | None = None
@@ -156,13 +165,29 @@ class Container(msgspec.Struct, eq=False):
 
     @property
     def unstarted(self) -> int:
-        """How many inputs in it wait behind the one that runs."""
+        """How many inputs in it wait behind those that run."""
+        if self.function.settings.shares:
+            return len(self.ahead)
         return sum([lease.outstanding for lease in self.leases]) - 1 if self.leases else 0
+
+    def input_id(self, lease_id: int, index: int) -> str | None:
+        """The id of an input that it holds under this lease; None if it does not hold the lease."""
+        for lease in self.leases:
+            if lease.lease_id == lease_id:
+                return input_id(lease.call.call_id, index)
+        return None
 
     @property
     def crowded(self) -> bool:
-        """Inputs in it wait behind the one that runs."""
+        """Inputs in it wait behind those that run."""
+        if self.function.settings.shares:
+            return bool(self.ahead)
         return len(self.leases) > 1 or (bool(self.leases) and self.leases[0].outstanding > 1)
+
+    @property
+    def ahead(self) -> list[Lease]:
+        """Of a container that runs inputs together: the leases that wait for the next batch."""
+        return [lease for lease in self.leases if lease.ahead]
 
     def __repr__(self) -> str:
         leases = [f"#{lease.lease_id} {lease.call.call_id}[{lease.reported}:{lease.stop}]" for lease in self.leases]

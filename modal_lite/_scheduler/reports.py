@@ -1,5 +1,7 @@
 """What containers report of their leases: values, failures, inputs given back."""
 
+from itertools import islice
+
 from modal_lite._core.messages import FailureKind
 from modal_lite._scheduler import events as on
 from modal_lite._scheduler import policy
@@ -117,8 +119,13 @@ class Reports:
         was_head = lease is container.leases[0]
         container.leases.remove(lease)
         lease.call.leases.pop(lease.lease_id, None)
+        settings = container.function.settings
         if not container.leases:
             self._now_idle(container, now)
+        elif settings.max_inputs > 1:
+            self._cores.recount(container)
+        elif settings.max_batch_size > 0:
+            _begin_batch(container, settings.max_batch_size, now)
         elif was_head:
             head = container.leases[0]
             head.since = now
@@ -133,3 +140,10 @@ class Reports:
             self._scaling.stop(container, now)
         else:
             self._scaling.shrink(container.function, now)
+
+
+def _begin_batch(container: Container, size: int, now: float) -> None:
+    """A batch has ended; what is left in the container is, or will be, the next one, and its time begins now."""
+    for lease in islice(container.leases, size):
+        lease.since = now
+        lease.ahead = False

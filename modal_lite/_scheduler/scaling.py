@@ -5,6 +5,7 @@ from collections.abc import Callable
 from modal_lite._scheduler import commands as do
 from modal_lite._scheduler import policy
 from modal_lite._scheduler.cores import Cores
+from modal_lite._scheduler.devices import Devices
 from modal_lite._scheduler.records import Container, ContainerState, Function
 from modal_lite._scheduler.timetable import Timetable
 
@@ -18,6 +19,7 @@ class Scaling:
         commands: takes what is to be done.
         timetable: takes when containers are to be looked at.
         cores: says who may start.
+        devices: says for whom there are GPUs.
     """
 
     def __init__(
@@ -27,12 +29,14 @@ class Scaling:
         commands: list[do.Command],
         timetable: Timetable,
         cores: Cores,
+        devices: Devices,
     ) -> None:
         self._containers = containers
         self._new_container_id = new_container_id
         self._commands = commands
         self._timetable = timetable
         self._cores = cores
+        self._devices = devices
 
     def scale(self, function: Function, now: float) -> None:
         """Starts what is wanted and allowed."""
@@ -50,13 +54,17 @@ class Scaling:
                 return
             if live >= policy.warm_containers(function) and not self._cores.may_activate(function):
                 return
+            if not self._devices.suffice(function):
+                self._make_room(function, now)
+                return
             self._start(function, now)
             live += 1
 
     def may_grow(self, function: Function) -> bool:
         """True if one more container of the function may start now."""
         maximum = function.settings.max_containers
-        return (maximum is None or len(function.live) < maximum) and self._cores.may_activate(function)
+        within = maximum is None or len(function.live) < maximum
+        return within and self._cores.may_activate(function) and self._devices.obtainable(function)
 
     def shrink(self, function: Function, now: float) -> None:
         """Stops containers without inputs beyond an explicit maximum."""
@@ -69,11 +77,18 @@ class Scaling:
 
     def _start(self, function: Function, now: float) -> None:
         container = Container(self._new_container_id(), function, now)
+        if function.settings.gpus <= self._devices.total:
+            container.gpus = function.settings.gpus
         self._containers[container.container_id] = container
         function.containers[container.container_id] = container
         self._cores.recount(container)
         self._timetable.look_again(container)
         self._commands.append(do.StartContainer(container.container_id, function.function_id))
+
+    def _make_room(self, function: Function, now: float) -> None:
+        """Ends idle containers of others for the devices they have; the function is served when they are gone."""
+        for container in self._devices.to_end(function) or ():
+            self.stop(container, now)
 
     def stop(self, container: Container, now: float) -> None:
         """Asks the container to leave, if it was not asked before."""

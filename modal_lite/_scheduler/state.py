@@ -13,7 +13,7 @@ nothing.
 
 Each part does one thing to the records, which all parts share, and knows only the parts made before it:
 
-    timetable, cores < scaling < leasing, outcomes < calls, reports, containers < functions, checks
+    timetable, cores, devices < scaling < leasing, outcomes < calls, reports, containers < functions, checks
 """
 
 from collections.abc import Callable
@@ -25,6 +25,7 @@ from modal_lite._scheduler.calls import Calls
 from modal_lite._scheduler.checks import Checks
 from modal_lite._scheduler.containers import Containers
 from modal_lite._scheduler.cores import Cores
+from modal_lite._scheduler.devices import Devices
 from modal_lite._scheduler.functions import Functions
 from modal_lite._scheduler.leasing import Leasing
 from modal_lite._scheduler.outcomes import Outcomes
@@ -49,15 +50,17 @@ class Scheduler:
         self._commands: list[do.Command] = []
         self._timetable = timetable = Timetable()
         self._cores = cores = Cores(slots)
-        scaling = Scaling(self.containers, new_container_id, self._commands, timetable, cores)
+        self.devices = devices = Devices(self.containers)
+        scaling = Scaling(self.containers, new_container_id, self._commands, timetable, cores, devices)
         leasing = Leasing(self._commands, timetable, cores, scaling)
         outcomes = Outcomes(self.calls, self._commands, timetable, cores)
         calls = Calls(self.functions, self.calls, timetable, scaling, leasing, outcomes)
         reports = Reports(self.containers, timetable, cores, scaling, leasing, outcomes)
         containers = Containers(self.functions, self.containers, timetable, cores, scaling, leasing, outcomes)
-        functions = Functions(self.functions, self.calls, timetable, cores, scaling, leasing, calls)
+        functions = Functions(self.functions, self.calls, timetable, cores, devices, scaling, leasing, calls)
         self._checks = Checks(timetable, scaling, leasing, containers)
         self._handlers: dict[type[on.Event], Callable[[Any, float], None]] = {
+            on.DevicesFound: functions.devices_found,
             on.FunctionAdded: functions.added,
             on.FunctionChanged: functions.changed,
             on.FunctionRemoved: functions.removed,

@@ -34,16 +34,19 @@ class CallState:
         "function_id",
         "kept",
         "kind",
+        "method",
         "on_finish",
         "ready",
         "received",
         "waiters",
     )
 
-    def __init__(self, call_id: str, function_id: str, kind: CallKind) -> None:
+    def __init__(self, call_id: str, function_id: str, kind: CallKind, method: str = "") -> None:
         self.call_id = call_id
         self.function_id = function_id
         self.kind = kind
+        self.method = method
+        """Of a class: which method its inputs are for."""
         self.chunks: dict[int, Chunk] = {}
         self.ready: deque[Output] = deque()
         self.kept: dict[int, Output] = {}

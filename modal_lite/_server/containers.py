@@ -9,6 +9,7 @@ from modal_lite._core.interfaces import PlacedContainer
 from modal_lite._core.messages import ContainerControl, FromContainer
 from modal_lite._core.requests import FunctionDefinition
 from modal_lite._server.logs import OutputReader
+from modal_lite._server.memory_deaths import OomKills, suspect_limit
 from modal_lite._transport.channel import Channel
 
 EXIT_WAIT = 0.25
@@ -27,7 +28,7 @@ class ContainerLink:
         definition: FunctionDefinition,
         on_message: Callable[["ContainerLink", Any, memoryview], None],
         on_gone: Callable[["ContainerLink"], None],
-        on_line: Callable[["ContainerLink", str, str], None],
+        on_lines: Callable[["ContainerLink", str, list[str], bool], None],
     ) -> None:
         self.container_id = placed.container_id
         self.definition = definition
@@ -39,6 +40,7 @@ class ContainerLink:
         """Why its connection was given up, if it was."""
         self.status: int | None = None
         self.reason = ""
+        self._oom_kills = OomKills()
         self.generators: dict[int, str] = {}
         """Leases of generator calls that it holds, with the calls."""
         self._exited = False
@@ -50,8 +52,8 @@ class ContainerLink:
             FromContainer, lambda message, body: on_message(self, message, body), self._data_closed
         )
         self.control = Channel(placed.control, ContainerControl, _unexpected, lambda error: None)
-        self.stdout = OutputReader(placed.stdout, lambda line: on_line(self, "stdout", line))
-        self.stderr = OutputReader(placed.stderr, lambda line: on_line(self, "stderr", line))
+        self.stdout = OutputReader(placed.stdout, lambda lines, transient: on_lines(self, "stdout", lines, transient))
+        self.stderr = OutputReader(placed.stderr, lambda lines, transient: on_lines(self, "stderr", lines, transient))
 
     def exited(self, status: int | None, reason: str) -> None:
         """The placer says that the process ended."""
@@ -72,10 +74,22 @@ class ContainerLink:
             return self.reason or "lost its connection"
         if self.status < 0:
             try:
-                return f"was killed by {signals.Signals(-self.status).name}"
+                ended = f"was killed by {signals.Signals(-self.status).name}"
             except ValueError:
-                return f"was killed by signal {-self.status}"
-        return f"exited with status {self.status}"
+                ended = f"was killed by signal {-self.status}"
+        else:
+            ended = f"exited with status {self.status}"
+        return ended + self._memory_hint()
+
+    def _memory_hint(self) -> str:
+        if self.status == -signals.SIGKILL and self._oom_kills.more():
+            return " (most likely by the system, which ran out of memory)"
+        limit = self.definition.settings.memory_limit
+        if limit is not None:
+            self.stderr.drain()
+            if suspect_limit(self.status, self.stderr.tail):
+                return f" (perhaps for want of memory: its limit is {limit} MiB)"
+        return ""
 
     def describe_loss(self) -> str:
         """For the caller of an input that ran here last, after as many attempts as there are."""

@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -32,19 +33,19 @@ from modal_lite._core.messages import (
 )
 from modal_lite._core.payload import Payload, payload_of
 from modal_lite._core.requests import CallKind, FunctionDefinition, Output
+from modal_lite._placement.gpus import present_gpus
 from modal_lite._scheduler import Scheduler, commands, events
 from modal_lite._scheduler.records import IllegalTransition
 from modal_lite._server.calls import CallState, Chunk
 from modal_lite._server.containers import ContainerLink
+from modal_lite._server.gpus import Gpus
+from modal_lite._server.logs import Written
 from modal_lite._server.sessions import ClientSession
 
 logger = logging.getLogger("modal_lite.plane")
 
 STOP_GRACE = 1.0
 """Seconds a container may take to end when it is asked to."""
-
-OnLine = Callable[[FunctionDefinition, str, str, str], None]
-"""(function, container id, "stdout" or "stderr", line)"""
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ class ControlPlane:
         make_placer: given a callback for ended containers, makes what starts them.
         environment: read anew for each container.
         service: answers the calls of user code in the containers.
-        on_line: gets every line that a container writes.
+        on_output: gets what containers write.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class ControlPlane:
         make_placer: Callable[[Callable[[str, int | None, str], None]], Placer],
         environment: Callable[[], Environment],
         service: Connection,
-        on_line: OnLine,
+        on_output: Callable[[Written], None],
     ) -> None:
         self.scheduler = Scheduler(_cores(), lambda: new_id("ta"))
         self.functions: dict[str, FunctionDefinition] = {}
@@ -78,10 +79,13 @@ class ControlPlane:
         self.links: dict[str, ContainerLink] = {}
         self.sessions: dict[str, ClientSession] = {}
         self._start_failures: dict[str, Output] = {}
+        self._hurried: set[str] = set()
+        """Functions that are being removed without time for exit hooks."""
+        self._gpus = Gpus()
         self._placer = make_placer(self._container_exited)
         self._environment = environment
         self._service = service
-        self._on_line = on_line
+        self._on_output = on_output
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Event = asyncio.Event()
@@ -119,6 +123,16 @@ class ControlPlane:
             session.close()
         self.sessions.clear()
 
+    async def find_gpus(self) -> None:
+        """Looks for GPUs, once. To be called before a function that wants some is added."""
+        if self._gpus.devices is None:
+            # A thread that is gone afterwards, which the loop's own would not be.
+            with ThreadPoolExecutor(1) as thread:
+                found = await self._loop.run_in_executor(thread, present_gpus)
+            if self._gpus.devices is None:
+                self._gpus.devices = found
+                self.happened(events.DevicesFound(len(found)))
+
     def is_busy(self) -> bool:
         """True while a call is under way."""
         return self._unfinished > 0
@@ -139,47 +153,75 @@ class ControlPlane:
         self._timer = None
         self.happened(events.TimePassed())
 
-    async def remove_functions(self, function_ids: list[str]) -> None:
-        """Ends the functions; returns when none of their containers is left."""
-        for function_id in function_ids:
-            if function_id in self.functions:
-                self.happened(events.FunctionRemoved(function_id))
+    async def remove_functions(self, function_ids: list[str], hurried: bool) -> None:
+        """Ends the functions; returns when none of their containers is left. Exit hooks have no time if `hurried`."""
         removed = set(function_ids)
+        known = [function_id for function_id in function_ids if function_id in self.functions]
+        exits = max((self.functions[function_id].settings.exit_grace for function_id in known), default=0.0)
+        if hurried:
+            exits = 0.0
+            self._hurry(removed)
+        for function_id in known:
+            self.happened(events.FunctionRemoved(function_id))
         try:
-            async with asyncio.timeout(STOP_GRACE + 1.0):
+            async with asyncio.timeout(STOP_GRACE + exits + 1.0):
                 while any(link.definition.function_id in removed for link in self.links.values()):
                     self._emptied.clear()
                     await self._emptied.wait()
         except TimeoutError:
-            for link in self.links.values():
-                if link.definition.function_id in removed:
-                    self._placer.kill(link.container_id)
-        for call_id in [c.call_id for c in self.calls.values() if c.function_id in removed]:
+            pass
+        finally:
+            # Also when Ctrl-C has ended the wait for exit hooks: nothing of the functions is left.
+            self._drop(removed)
+
+    def _drop(self, function_ids: set[str]) -> None:
+        for link in self.links.values():
+            if link.definition.function_id in function_ids:
+                self._placer.kill(link.container_id)
+        for call_id in [c.call_id for c in self.calls.values() if c.function_id in function_ids]:
             self.forget(call_id)
         for function_id in function_ids:
             self.functions.pop(function_id, None)
             self._start_failures.pop(function_id, None)
+        self._hurried -= function_ids
+
+    def _hurry(self, function_ids: set[str]) -> None:
+        self._hurried |= function_ids
+        for link in self.links.values():
+            # These are in their exit hooks.
+            if link.stopping and link.definition.function_id in function_ids:
+                link.control.send(Stop(STOP_GRACE))
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
     def _start_container(self, command: commands.StartContainer) -> None:
         definition = self.functions[command.function_id]
+        gpus = self._gpus.take(command.container_id, definition.settings.gpus)
+        if gpus is None:
+            self._not_started(command, Failure(FailureKind.INVALID, self._gpus.describe_lack(definition)), True)
+            return
         try:
-            placed = self._placer.start(self._spec(command.container_id, definition))
+            placed = self._placer.start(self._spec(command.container_id, definition, gpus))
         except OSError as error:
+            self._gpus.give_back(command.container_id)
             message = f"A container of {definition.tag} could not be started: {error}."
-            self._start_failures[command.function_id] = Output(0, 0, Failure(FailureKind.LOST, message))
-            # Not at once: the scheduler's other commands come first.
-            self._loop.call_soon(self.happened, events.ContainerGone(command.container_id))
+            self._not_started(command, Failure(FailureKind.LOST, message), False)
             return
         link = ContainerLink(placed, definition, self._container_said, self._container_gone, self._container_wrote)
         self.links[command.container_id] = link
         self.sessions[command.container_id] = ClientSession(
-            placed, self._service, self._waiting_of(command.container_id)
+            placed, self._service, self._waiting_of(command.container_id), definition.settings.max_inputs > 1
         )
 
-    def _spec(self, container_id: str, definition: FunctionDefinition) -> ContainerSpec:
+    def _not_started(self, command: commands.StartContainer, failure: Failure, certain: bool) -> None:
+        """There is no such container; `certain` if the next attempt would end the same way."""
+        self._start_failures[command.function_id] = Output(0, 0, failure)
+        # Not at once: the scheduler's other commands come first.
+        self._loop.call_soon(self.happened, events.ContainerGone(command.container_id, None, certain))
+
+    def _spec(self, container_id: str, definition: FunctionDefinition, gpus: str) -> ContainerSpec:
         environment = self._environment()
+        settings = definition.settings
         return ContainerSpec(
             container_id,
             definition.app_id,
@@ -196,16 +238,24 @@ class ControlPlane:
             environment.cwd,
             {
                 **definition.env,
+                **({"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}),
                 "MODAL_TASK_ID": container_id,
                 "MODAL_IS_REMOTE": "1",
                 "MODAL_ENVIRONMENT": os.environ.get("MODAL_ENVIRONMENT", "main"),
             },
+            definition.parameters,
+            settings.cpu,
+            settings.cpu_limit,
+            settings.memory_limit,
+            settings.max_inputs,
+            settings.max_batch_size,
+            settings.batch_wait,
         )
 
-    def _waiting_of(self, container_id: str) -> Callable[[bool], None]:
-        def tell(waiting: bool) -> None:
+    def _waiting_of(self, container_id: str) -> Callable[[int], None]:
+        def tell(waits: int) -> None:
             if container_id in self.scheduler.containers:
-                self.happened(events.ContainerWaiting(container_id, waiting))
+                self.happened(events.ContainerWaiting(container_id, waits))
 
         return tell
 
@@ -213,7 +263,9 @@ class ControlPlane:
         link = self.links.get(command.container_id)
         if link is not None:
             link.stopping = True
-            link.control.send(Stop(STOP_GRACE))
+            definition = link.definition
+            exits = 0.0 if definition.function_id in self._hurried else definition.settings.exit_grace
+            link.control.send(Stop(STOP_GRACE, exits))
 
     def _kill_container(self, command: commands.KillContainer) -> None:
         logger.info("killing container %s: %s", command.container_id, command.reason)
@@ -237,6 +289,7 @@ class ControlPlane:
                 command.stop,
                 chunk.encoding,
                 chunk.payload.sizes,
+                call.method,
             ),
             chunk.payload,
         )
@@ -269,12 +322,13 @@ class ControlPlane:
 
     def _failed_output(self, call: CallState, command: commands.FailInputs) -> Output:
         definition = self.functions[call.function_id]
-        kind = command.kind
+        kind, name = command.kind, f"{definition.tag}.{call.method}" if call.method else definition.tag
         if kind is FailureKind.CANCELLED:
-            message = f"The call {call.call_id} of {definition.tag} was cancelled."
+            message = f"The call {call.call_id} of {name} was cancelled."
         elif kind is FailureKind.TIMEOUT:
             seconds = definition.settings.timeout
-            message = f"{definition.tag} did not end within its timeout of {seconds:g} seconds, nor when interrupted."
+            nor = "" if definition.settings.in_threads else ", nor when interrupted"
+            message = f"{name} did not end within its timeout of {seconds:g} seconds{nor}."
         elif kind is FailureKind.INIT and (known := self._start_failures.get(definition.function_id)) is not None:
             return msgspec.structs.replace(known, start=command.start, count=command.count)
         else:
@@ -352,8 +406,11 @@ class ControlPlane:
         if call.credit is not None:
             call.credit(count)
 
-    def _container_wrote(self, link: ContainerLink, stream: str, line: str) -> None:
-        self._on_line(link.definition, link.container_id, stream, line)
+    def _container_wrote(self, link: ContainerLink, stream: str, lines: list[str], transient: bool) -> None:
+        container = self.scheduler.containers.get(link.container_id)
+        running = link.placed.running()
+        input_id = None if container is None or running is None else container.input_id(*running)
+        self._on_output(Written(link.definition, link.container_id, input_id, stream, lines, transient))
 
     def _container_exited(self, container_id: str, status: int | None, reason: str) -> None:
         link = self.links.get(container_id)
@@ -369,6 +426,7 @@ class ControlPlane:
         if not link.ready and not link.stopping and not link.start_error:
             self._start_failures[function_id] = Output(0, 0, Failure(FailureKind.LOST, link.describe_failed_start()))
         self.sessions.pop(container_id).close()
+        self._gpus.give_back(container_id)
         self.happened(events.ContainerGone(container_id, running, link.start_error))
         del self.links[container_id]
         link.close()
@@ -384,7 +442,9 @@ class ControlPlane:
             call.chunks[0] = chunk
             count = chunk.outstanding
         unary = call.kind is CallKind.UNARY
-        self.happened(events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, unary))
+        self.happened(
+            events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, unary, call.method)
+        )
         self._unfinished += 1
 
     def forget(self, call_id: str) -> None:

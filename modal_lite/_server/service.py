@@ -86,7 +86,7 @@ class Service:
         """See `Connection.run`."""
         plane = self._running()
         self._definition(request.function_id)
-        call = CallState(request.call_id, request.function_id, CallKind.UNARY)
+        call = CallState(request.call_id, request.function_id, CallKind.UNARY, request.method)
         call.on_finish = lambda call: on_end(OutputBatch(call.take(), finished=True))
         plane.open_call(call, _parent(request.parent), Chunk(Encoding.CALL, payload, 1))
 
@@ -119,6 +119,8 @@ class Service:
                 await plane.open()
                 self._plane = plane
             self._apps[request.app_id] = []
+            if any(definition.settings.gpus for definition in request.functions):
+                await self._plane.find_gpus()
             for definition in request.functions:
                 self._add(definition)
         return DONE
@@ -129,7 +131,7 @@ class Service:
             if function_ids is None or self._plane is None:
                 return DONE
             try:
-                await self._plane.remove_functions(function_ids)
+                await self._plane.remove_functions(function_ids, request.hurried)
             finally:
                 if not self._apps:
                     plane, self._plane = self._plane, None
@@ -143,7 +145,10 @@ class Service:
         if definition.function_id not in plane.functions:
             self._apps[definition.app_id].append(definition.function_id)
             plane.functions[definition.function_id] = definition
-            plane.happened(events.FunctionAdded(definition.function_id, definition.settings))
+            settings = definition.settings
+            if definition.incomplete:
+                settings = msgspec.structs.replace(settings, min_containers=0)
+            plane.happened(events.FunctionAdded(definition.function_id, settings))
 
     async def _add_variant(self, request: AddVariant, payload: Payload) -> Reply:
         base = self._definition(request.base_id)
@@ -153,7 +158,11 @@ class Service:
             function_id=request.function_id,
             settings=msgspec.structs.replace(base.settings, **changes),
             env=base.env if request.env is None else request.env,
+            parameters=base.parameters if request.parameters is None else request.parameters,
+            incomplete=base.incomplete and request.parameters is None,
         )
+        if variant.settings.gpus:
+            await self._running().find_gpus()
         self._add(variant)
         return DONE
 
@@ -192,14 +201,14 @@ class Service:
     async def _start_call(self, request: StartCall, payload: Payload) -> Reply:
         plane = self._running()
         self._definition(request.function_id)
-        call = CallState(request.call_id, request.function_id, request.kind)
+        call = CallState(request.call_id, request.function_id, request.kind, request.method)
         plane.open_call(call, _parent(request.parent), Chunk(Encoding.CALL, payload, 1))
         return DONE
 
     async def _open_map(self, request: OpenMap, payload: Payload) -> Reply | OutputBatch:
         plane = self._running()
         self._definition(request.function_id)
-        call = CallState(request.call_id, request.function_id, request.kind)
+        call = CallState(request.call_id, request.function_id, request.kind, request.method)
         plane.open_call(call, _parent(request.parent), None)
         return OutputBatch([], chunk_size=self._chunk_size(call))
 

@@ -23,13 +23,16 @@ from modal_lite.exception import Error
 class ClientSession:
     """One container's client channel. What its requests have under way ends with the session.
 
-    `on_waiting(True)` is called when the container's input begins to wait for an answer that may take long,
-    `on_waiting(False)` when it no longer does.
+    `on_waiting(waits)` is called when the container's input begins to wait for answers that may take long, and with 0
+    when it no longer does; if `every`, with each change, for the inputs of the container wait independently.
     """
 
-    def __init__(self, placed: PlacedContainer, service: Connection, on_waiting: Any) -> None:
+    def __init__(
+        self, placed: PlacedContainer, service: Connection, on_waiting: Callable[[int], None], every: bool
+    ) -> None:
         self._service = service
         self._on_waiting = on_waiting
+        self._every = every
         self._waits = 0
         self._under_way: dict[int, Callable[[], object]] = {}
         """What ends a request, by its number."""
@@ -108,8 +111,8 @@ class ClientSession:
     def _count_waits(self, change: int) -> None:
         before = self._waits
         self._waits += change
-        if (before == 0) != (self._waits == 0) and not self._channel.closed:
-            self._on_waiting(self._waits > 0)
+        if (self._every or (before == 0) != (self._waits == 0)) and not self._channel.closed:
+            self._on_waiting(self._waits)
 
 
 def _may_wait(request: AnyRequest) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextvars import copy_context
+from types import FrameType
 from typing import Any, TypeVar
 
 from modal_lite._core.context import input_context
@@ -12,6 +13,7 @@ from modal_lite._core.messages import Failure, Lease
 from modal_lite._transport.blocking import ConnectionClosed
 from modal_lite._transport.progress import RUNNING
 from modal_lite._worker import outcomes, reports
+from modal_lite._worker.callee import Callees
 from modal_lite._worker.chunks import Invoke, decode
 from modal_lite._worker.executor import Target
 from modal_lite._worker.generator_stream import GeneratorStream
@@ -28,26 +30,22 @@ class AsyncExecutor:
     Each input is a task of its own, which an interruption cancels.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], tag: str, is_generator: bool, leases: Leases, words: "memoryview[int]"
-    ) -> None:
-        self._function = function
-        self._tag = tag
-        self._is_generator = is_generator
+    def __init__(self, callees: Callees, leases: Leases, words: "memoryview[int]", runner: asyncio.Runner) -> None:
+        self._callees = callees
         self._leases = leases
         self._words = words
-        self._runner = asyncio.Runner()
-        self._loop = self._runner.get_loop()
+        self._runner = runner
+        self._loop = runner.get_loop()
         self._arrived = asyncio.Event()
-        self._tasks: dict[int, asyncio.Task[Any]] = {}
-        """By the input's index in the lease that runs."""
-        self._stream: GeneratorStream | None = None
+        self._tasks: dict[tuple[int, int], asyncio.Task[Any]] = {}
+        """By the lease that runs and the input's index in it."""
+        self._streams: dict[int, GeneratorStream] = {}
+        """By the lease of the generator that runs."""
         leases.on_arrival = self.wake
 
     def serve(self) -> None:
         """See `Executor`."""
-        with self._runner:
-            self._runner.run(self._serve())
+        self._runner.run(self._serve())
 
     # --- the control thread ------------------------------------------------------------------------------------------
 
@@ -61,13 +59,17 @@ class AsyncExecutor:
 
     def credit(self, lease_id: int, consumed: int) -> None:
         """See `Executor`."""
-        stream = self._stream
-        if stream is not None and stream.lease_id == lease_id:
+        stream = self._streams.get(lease_id)
+        if stream is not None:
             stream.credit(consumed)
 
     def wake(self) -> None:
         """See `Executor`."""
         self._call_in_loop(self._arrived.set)
+
+    def runs_user_code(self, frame: FrameType | None) -> bool:
+        """See `Executor`."""
+        return False
 
     def _call_in_loop(self, callback: Callable[[], None]) -> None:
         try:
@@ -78,34 +80,41 @@ class AsyncExecutor:
     # --- the main thread ---------------------------------------------------------------------------------------------
 
     def _cancel(self, target: Target) -> None:
-        task = self._tasks.get(target.index)
+        task = self._tasks.get((target.lease.lease_id, target.index))
         if task is not None and not target.lease.is_over(target.index):
             task.cancel()
 
     async def _serve(self) -> None:
+        while (arrived := await self.next()) is not None:
+            await self.run(*arrived)
+            del arrived
+
+    async def next(self) -> tuple[RunningLease, Lease, memoryview] | None:
+        """The next lease to run; None when the container is to stop."""
         fd = self._leases.channel.fileno()
         while not self._leases.stopping:
             arrived = self._leases.next_if_any()
             if arrived is not None:
-                await self._run(*arrived)
-                del arrived
-                continue
+                return arrived
             self._arrived.clear()
             self._loop.add_reader(fd, self._arrived.set)
             try:
                 await self._arrived.wait()
             finally:
                 self._loop.remove_reader(fd)
+        return None
 
-    async def _run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
+    async def run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
+        """Runs the inputs of one lease."""
+        callee = self._callees[lease.method]
         try:
             try:
-                invoke, items = decode(lease, body, self._function, self._tag)
+                invoke, items = decode(lease, body, callee.function, callee.tag)
             except BaseException as error:
-                reports.refuse_all(running, self._tag, error)
+                reports.refuse_all(running, callee.tag, error)
                 return
             while (indices := running.next_run()) is not None:
-                if self._is_generator:
+                if callee.is_generator:
                     for index in indices:
                         await self._run_generator(running, index, invoke, items[index - lease.chunk_start])
                 else:
@@ -123,7 +132,7 @@ class AsyncExecutor:
             if error is not None:
                 reports.fail(running, index, error)
             else:
-                reports.keep(running, index, self._tag, value)
+                reports.keep(running, index, self._callees[running.method].tag, value)
             if self._loop.time() >= due:
                 flush_output()
                 running.flush()
@@ -136,25 +145,26 @@ class AsyncExecutor:
         """The coroutine's result or exception, run in a task that knows which input it belongs to."""
         context = copy_context()
         context.run(input_context.set, (running.call_id, index))
-        task = self._loop.create_task(_guard(coroutine), context=context)
-        self._tasks[index] = task
+        task = self._loop.create_task(guard(coroutine), context=context)
+        self._tasks[running.lease_id, index] = task
         try:
             return await task
         except asyncio.CancelledError as error:
             coroutine.close()  # Cancelled before its first step.
             return None, error
         finally:
-            del self._tasks[index]
+            del self._tasks[running.lease_id, index]
 
     async def _run_generator(self, running: RunningLease, index: int, invoke: Invoke, item: Any) -> None:
         self._words[RUNNING] = index + 1
-        stream = self._stream = GeneratorStream(running.lease_id, self._leases.channel)
+        stream = self._streams[running.lease_id] = GeneratorStream(running.lease_id, self._leases.channel)
         try:
-            failure, error = await self._in_task(running, index, self._stream_values(invoke, item, stream))
+            values = self._stream_values(invoke, item, stream, self._callees[running.method].tag)
+            failure, error = await self._in_task(running, index, values)
             if isinstance(error, ConnectionClosed):
                 raise error
         finally:
-            self._stream = None
+            del self._streams[running.lease_id]
             stream.close()
         flush_output()
         if error is not None:
@@ -164,11 +174,11 @@ class AsyncExecutor:
         else:
             running.generator_done(stream.count)
 
-    async def _stream_values(self, invoke: Invoke, item: Any, stream: GeneratorStream) -> Failure | None:
+    async def _stream_values(self, invoke: Invoke, item: Any, stream: GeneratorStream, tag: str) -> Failure | None:
         """Sends what the generator yields. Returns why it was ended early, None if it ended by itself."""
         generator = invoke(item)
         if not isinstance(generator, AsyncIterator):
-            return outcomes.no_iterator(self._tag, generator)
+            return outcomes.no_iterator(tag, generator)
         room = asyncio.Event()
         stream.on_room = lambda: self._call_in_loop(room.set)
         try:
@@ -176,7 +186,7 @@ class AsyncExecutor:
                 try:
                     held, payload = hold(value)
                 except BaseException as error:
-                    return outcomes.unpicklable(self._tag, value, error)
+                    return outcomes.unpicklable(tag, value, error)
                 stream.put(held, payload)
                 while not stream.has_room:
                     room.clear()
@@ -190,7 +200,7 @@ class AsyncExecutor:
                 await close()
 
 
-async def _guard(coroutine: Coroutine[Any, Any, T]) -> tuple[T | None, BaseException | None]:
+async def guard(coroutine: Coroutine[Any, Any, T]) -> tuple[T | None, BaseException | None]:
     """Keeps SystemExit and KeyboardInterrupt from ending the loop where they are raised."""
     try:
         return await coroutine, None

@@ -34,6 +34,8 @@ class Control:
         self._leases = leases
         self._data = data
         self._nudge_after: float | None = None
+        self._deadline = 0.0
+        self._exit_grace = 0.0
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
 
@@ -56,12 +58,20 @@ class Control:
 
     def leave_within(self, grace: float) -> None:
         """Ends the process after `grace` seconds, if it has not ended then."""
+        self._deadline = time.monotonic() + grace
 
         def leave() -> None:
-            time.sleep(grace)
+            # It may be put off while this sleeps.
+            while (left := self._deadline - time.monotonic()) > 0:
+                time.sleep(left)
             os._exit(self.status)
 
         threading.Thread(target=leave, name="modal_lite-leave", daemon=True).start()
+
+    def grant_exits(self) -> None:
+        """Exit hooks begin: they may take as long as the plane has said, if it was the plane that ended the inputs."""
+        if self._exit_grace:
+            self._deadline = time.monotonic() + self._exit_grace
 
     def _run(self) -> None:
         try:
@@ -89,7 +99,7 @@ class Control:
                 self._nudge(delay)
             if self._wake_reader in ready:
                 os.read(self._wake_reader, 64)
-                self._stop(TERM_GRACE)
+                self._stop(TERM_GRACE, 0.0)
             if self._channel.fileno() in ready:
                 return
 
@@ -105,24 +115,27 @@ class Control:
                 self._leases.recall(message.lease_id)
             case CancelInput():
                 found = self._leases.interrupt(message.lease_id, message.index, message.timed_out)
-                self._interrupt(found, message.timed_out)
+                if found is not None:
+                    self._interrupt(found, message.timed_out)
             case GeneratorCredit():
                 if self.executor is not None:
                     self.executor.credit(message.lease_id, message.consumed)
             case Stop():
-                self._stop(message.grace)
+                self._stop(message.grace, message.exits)
 
-    def _interrupt(self, found: tuple[RunningLease, int] | None, timed_out: bool) -> None:
-        if found is not None and self.executor is not None:
+    def _interrupt(self, found: tuple[RunningLease, int], timed_out: bool) -> None:
+        if self.executor is not None:
             self.executor.interrupt(Target(*found, timed_out))
             self._nudge_after = _FIRST_NUDGE
 
-    def _stop(self, grace: float) -> None:
+    def _stop(self, grace: float, exits: float) -> None:
         if self.executor is None:
             os._exit(self.status)
+        self._exit_grace = exits
         # First of all, for what follows may have to wait for the main thread.
         self.leave_within(grace)
-        self._interrupt(self._leases.stop(), timed_out=False)
+        for found in self._leases.stop():
+            self._interrupt(found, timed_out=False)
         try:
             self._data.shutdown(socket.SHUT_RD)
         except OSError:

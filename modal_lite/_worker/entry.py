@@ -15,12 +15,19 @@ from modal_lite._transport.forks import Closable
 from modal_lite._transport.progress import attach
 from modal_lite._transport.shared_memory import SharedMemory
 from modal_lite._worker import process
+from modal_lite._worker.async_batch_executor import AsyncBatchExecutor
 from modal_lite._worker.async_executor import AsyncExecutor
+from modal_lite._worker.batch_executor import BatchExecutor
 from modal_lite._worker.control import TERM_GRACE, Control
 from modal_lite._worker.executor import Executor
 from modal_lite._worker.leases import Leases
-from modal_lite._worker.loading import is_async, load_function
+from modal_lite._worker.lifecycle import Lifecycle, begin
+from modal_lite._worker.mixed_executor import MixedExecutor
+from modal_lite._worker.mixed_task_executor import MixedTaskExecutor
+from modal_lite._worker.resources import enter_resources, explain_shortage
 from modal_lite._worker.sync_executor import SyncExecutor
+from modal_lite._worker.task_executor import TaskExecutor
+from modal_lite._worker.thread_executor import ThreadExecutor
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status after KeyboardInterrupt."""
@@ -54,7 +61,7 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
         os.close(fds.memory)
     channel = BlockingChannel(data, ToContainer, memory)
     leases = Leases(channel, words)
-    context.enter_container(spec.container_id, leases.running_input)
+    context.enter_container(spec.container_id, leases.running_input, spec.function_id)
     context.client_socket = socket.socket(fileno=fds.client)
     set_container_main(spec.main)
     control_socket = socket.socket(fileno=fds.control)
@@ -63,10 +70,11 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
     process.reset_in_forks(held if memory is None else [*held, memory], control.fds)
     _handle_signals(control)
     control.start()
+    life = _begin(spec, leases)
+    if life is None:
+        return 1
     try:
-        control.executor = _load(spec, leases, words)
-        if control.executor is None:
-            return 1
+        control.executor = _executor(spec, life, leases, words)
         channel.send(Ready(os.getpid()))
         control.executor.serve()
     except ConnectionClosed:
@@ -74,22 +82,44 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
     except KeyboardInterrupt:
         control.status = INTERRUPTED
         control.leave_within(TERM_GRACE)
+    control.grant_exits()
+    life.leave()
     process.finish()
     return control.status
 
 
-def _load(spec: ContainerSpec, leases: Leases, words: "memoryview[int]") -> Executor | None:
-    """What runs the user's function; None if that cannot be loaded, which is reported."""
+def _begin(spec: ContainerSpec, leases: Leases) -> Lifecycle | None:
+    """The user's function, or class, ready for inputs; None if that fails, which is reported."""
     try:
         process.enter_surroundings(spec)
-        function = load_function(spec)
+        enter_resources(spec)
+        return begin(spec)
     except BaseException as error:
+        explain_shortage(error)
         failure, payload = pack_exception(error, FailureKind.INIT)
         leases.channel.send(StartFailed(failure, payload.sizes), payload)
         process.flush_output()
         return None
-    executor = AsyncExecutor if is_async(function) else SyncExecutor
-    return executor(function, spec.tag, spec.is_generator, leases, words)
+
+
+def _executor(spec: ContainerSpec, life: Lifecycle, leases: Leases, words: "memoryview[int]") -> Executor:
+    """What runs the inputs."""
+    callees, runner, shares = life.callees, life.runner, spec.max_inputs > 1
+    if spec.max_batch_size:
+        return _batch_executor(spec, life, leases, words)
+    if runner is None:
+        return (ThreadExecutor if shares else SyncExecutor)(callees, leases, words)
+    if all(callee.is_async for callee in callees.values()):
+        return (TaskExecutor if shares else AsyncExecutor)(callees, leases, words, runner)
+    return (MixedTaskExecutor if shares else MixedExecutor)(callees, leases, words, runner)
+
+
+def _batch_executor(spec: ContainerSpec, life: Lifecycle, leases: Leases, words: "memoryview[int]") -> Executor:
+    (callee,) = life.callees.values()
+    if callee.is_async and life.runner is not None:
+        return AsyncBatchExecutor(callee, spec.max_batch_size, spec.batch_wait, leases, words, life.runner)
+    # What async hooks have left on a loop stands still between them.
+    return BatchExecutor(callee, spec.max_batch_size, spec.batch_wait, leases)
 
 
 def _handle_signals(control: Control) -> None:
@@ -98,7 +128,7 @@ def _handle_signals(control: Control) -> None:
 
     def on_sigint(signum: int, frame: FrameType | None) -> None:
         executor = control.executor
-        if isinstance(executor, SyncExecutor) and executor.runs_user_code(frame):
+        if executor is not None and executor.runs_user_code(frame):
             raise KeyboardInterrupt
         control.request_stop(INTERRUPTED)
 

@@ -1,5 +1,6 @@
 """What the control thread asks of whatever runs the user's function."""
 
+from types import FrameType
 from typing import Protocol
 
 import msgspec
@@ -37,3 +38,6 @@ class Executor(Protocol):
 
     def wake(self) -> None:
         """Makes `serve` notice that the container is to stop."""
+
+    def runs_user_code(self, frame: FrameType | None) -> bool:
+        """For signal handlers: True if they may raise, for what they interrupted is the user's synchronous code."""

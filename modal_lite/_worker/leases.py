@@ -1,4 +1,4 @@
-"""The leases of a container: those that wait, the one that runs, and what was asked about either."""
+"""The leases of a container: those that wait, those that run, and what was asked about either."""
 
 import select
 import threading
@@ -34,7 +34,9 @@ class Leases:
         self._recalled: set[int] = set()
         self._interrupted: dict[int, dict[int, bool]] = {}
         self._ended: deque[int] = deque(maxlen=_REMEMBERED)
-        self._current: RunningLease | None = None
+        self._running: dict[int, RunningLease] = {}
+        """By their ids. A container runs one at a time unless its function runs several inputs at once."""
+        self._latest: RunningLease | None = None
         self._stopping = False
 
     # --- the main thread ---------------------------------------------------------------------------------------------
@@ -49,11 +51,11 @@ class Leases:
                 return running, lease, body
         return None
 
-    def next_if_any(self) -> tuple[RunningLease, Lease, memoryview] | None:
-        """As `next`, but None if no lease has arrived."""
+    def next_if_any(self, seconds: float = 0.0) -> tuple[RunningLease, Lease, memoryview] | None:
+        """As `next`, but None if no lease has arrived, or arrives within so many seconds."""
         while not self._stopping:
             with self._reading:
-                arrived = self._pop_waiting() or (self.channel.recv() if self._readable() else None)
+                arrived = self._pop_waiting() or (self.channel.recv() if self._readable(seconds) else None)
             if arrived is None:
                 return None
             lease, body = arrived
@@ -68,7 +70,8 @@ class Leases:
         running.flush()
         with self._lock:
             self._ended.append(running.lease_id)
-            self._current = None
+            del self._running[running.lease_id]
+            self._latest = None
 
     @property
     def stopping(self) -> bool:
@@ -92,7 +95,7 @@ class Leases:
             if self._stopping:
                 return None
             running = RunningLease(lease, self.channel, self._lock, self._interrupted.pop(lease.lease_id, {}))
-            self._current = running
+            self._running[lease.lease_id] = self._latest = running
             self._words[RUNNING] = 0
             self._words[LEASE] = lease.lease_id
             # Unpickling a chunk may kill the container as any input may: its first input answers for it.
@@ -102,9 +105,11 @@ class Leases:
     # --- any thread --------------------------------------------------------------------------------------------------
 
     def running_input(self) -> tuple[str, int] | None:
-        """Call id and index of the input that runs."""
-        current, index = self._current, self._words[RUNNING]
-        return None if current is None or not index else (current.call_id, index - 1)
+        """Call id and index of the only input that runs."""
+        latest, index = self._latest, self._words[RUNNING]
+        if latest is None or not index or len(self._running) != 1:
+            return None
+        return latest.call_id, index - 1
 
     # --- the control thread ------------------------------------------------------------------------------------------
 
@@ -127,22 +132,21 @@ class Leases:
         target = None if running is None else running.interrupt(index, timed_out)
         return None if running is None or target is None else (running, target)
 
-    def stop(self) -> tuple[RunningLease, int] | None:
-        """Hands out no more leases. Returns what to interrupt now, None if there is nothing."""
+    def stop(self) -> list[tuple[RunningLease, int]]:
+        """Hands out no more leases. Returns what to interrupt now."""
         with self._lock:
             self._stopping = True
-            running = self._current
-        target = None if running is None else running.stop()
-        return None if running is None or target is None else (running, target)
+            under_way = list(self._running.values())
+        return [(running, target) for running in under_way if (target := running.stop()) is not None]
 
     def _find(self, lease_id: int, remember: Callable[[], None], give_back: bool) -> RunningLease | None:
         """The lease if it runs. One that waits is given back, if that is wanted; one still to come is remembered."""
-        current = self._current
-        if current is None or current.lease_id != lease_id:
+        if lease_id not in self._running:
             self._read_ahead()
         with self._lock:
-            if self._current is not None and self._current.lease_id == lease_id:
-                return self._current
+            running = self._running.get(lease_id)
+            if running is not None:
+                return running
             if lease_id in self._ended:
                 return None
             if give_back and self._remove_waiting(lease_id):
@@ -178,5 +182,5 @@ class Leases:
         if self.on_arrival is not None:
             self.on_arrival()
 
-    def _readable(self) -> bool:
-        return self.channel.buffered or bool(self._poll.poll(0))
+    def _readable(self, seconds: float = 0.0) -> bool:
+        return self.channel.buffered or bool(self._poll.poll(seconds * 1000))

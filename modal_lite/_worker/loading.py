@@ -30,15 +30,19 @@ def register_unwrapper(unwrapper: Unwrapper) -> None:
 
 
 def load_function(spec: ContainerSpec) -> Callable[..., Any]:
-    """The undecorated function that the container is to run.
+    """The undecorated function that the container is to run. Raises as `find_object` and `unwrap` do."""
+    return unwrap(find_object(spec), spec)
+
+
+def find_object(spec: ContainerSpec) -> Any:
+    """What the container's function, or class, is called where it was defined: with what decorators made of it.
 
     Raises:
         BaseException: What importing the module raises, SystemExit included.
-        AttributeError: The module does not define the function when it is imported.
-        TypeError: What it defines under that name cannot be called.
+        AttributeError: The module does not define it when it is imported.
     """
     if spec.serialized is not None:
-        return _unwrap(loads_function(spec.serialized), spec)
+        return loads_function(spec.serialized)
     if spec.module_name in MAIN_NAMES or (spec.main is not None and spec.main.name == spec.module_name):
         module = load_container_main()
     else:
@@ -52,7 +56,7 @@ def load_function(spec: ContainerSpec) -> Callable[..., Any]:
                 f"{spec.module_name} has no {spec.qualname!r} when it is imported in a container. Define the function "
                 'at module level, outside of `if __name__ == "__main__":`, or use `serialized=True`.'
             ) from None
-    return _unwrap(found, spec)
+    return found
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -73,7 +77,8 @@ def _innermost(function: Any) -> Any:
             return function
 
 
-def _unwrap(found: Any, spec: ContainerSpec) -> Callable[..., Any]:
+def unwrap(found: Any, spec: ContainerSpec) -> Callable[..., Any]:
+    """The undecorated function. Raises TypeError if what was found cannot be called."""
     for unwrapper in _unwrappers:
         raw = unwrapper(found)
         if raw is not None:

@@ -6,6 +6,7 @@ from modal_lite._core.messages import FailureKind
 from modal_lite._worker import outcomes
 from modal_lite._worker.chunks import Undecodable
 from modal_lite._worker.process import flush_output
+from modal_lite._worker.resources import explain_shortage
 from modal_lite._worker.running_lease import RunningLease
 
 
@@ -38,5 +39,6 @@ def fail(running: RunningLease, index: int, error: BaseException) -> None:
     if isinstance(error, Undecodable):
         running.fail(index, error.failure)
         return
+    explain_shortage(error)
     failure, payload = pack_exception(error, FailureKind.USER)
     running.fail(index, failure, payload)

@@ -32,6 +32,7 @@ class RunningLease:
     ) -> None:
         self.lease_id = lease.lease_id
         self.call_id = lease.call_id
+        self.method = lease.method
         self.start = lease.start
         self.values: list[object] = []
         self._channel = channel

@@ -14,6 +14,7 @@ from modal_lite._core.payload import EMPTY
 from modal_lite._transport.blocking import ConnectionClosed
 from modal_lite._transport.progress import RUNNING
 from modal_lite._worker import outcomes, reports
+from modal_lite._worker.callee import Callees
 from modal_lite._worker.chunks import Invoke, decode
 from modal_lite._worker.executor import Target
 from modal_lite._worker.generator_stream import GeneratorStream
@@ -33,17 +34,14 @@ class SyncExecutor:
     is set around the loops below, and whether their own frame is on top tells the function from the loop itself.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], tag: str, is_generator: bool, leases: Leases, words: "memoryview[int]"
-    ) -> None:
-        self._function = function
-        self._tag = tag
-        self._is_generator = is_generator
+    def __init__(self, callees: Callees, leases: Leases, words: "memoryview[int]") -> None:
+        self._callees = callees
         self._leases = leases
         self._words = words
         self._in_user_code = False
         self._target: Target | None = None
-        self._stream: GeneratorStream | None = None
+        self._streams: dict[int, GeneratorStream] = {}
+        """By the lease of the generator that runs."""
         self._main_thread = threading.get_ident()
         signal.signal(INTERRUPT_SIGNAL, self._on_interrupt)
 
@@ -51,7 +49,7 @@ class SyncExecutor:
         """See `Executor`."""
         while (arrived := self._leases.next()) is not None:
             running, lease, body = arrived
-            self._run(running, lease, body)
+            self.run(running, lease, body)
             # Before the wait for the next one, which may be long, nothing of this one is kept alive.
             del arrived, running, lease, body
 
@@ -60,7 +58,7 @@ class SyncExecutor:
     def interrupt(self, target: Target) -> None:
         """See `Executor`."""
         self._target = target
-        stream = self._stream
+        stream = self._streams.get(target.lease.lease_id)
         if stream is not None:
             stream.interrupt()
         signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
@@ -75,8 +73,8 @@ class SyncExecutor:
 
     def credit(self, lease_id: int, consumed: int) -> None:
         """See `Executor`."""
-        stream = self._stream
-        if stream is not None and stream.lease_id == lease_id:
+        stream = self._streams.get(lease_id)
+        if stream is not None:
             stream.credit(consumed)
 
     def wake(self) -> None:
@@ -85,7 +83,7 @@ class SyncExecutor:
     # --- signal handlers ---------------------------------------------------------------------------------------------
 
     def runs_user_code(self, frame: FrameType | None) -> bool:
-        """For signal handlers: True if what they interrupted is the user's."""
+        """See `Executor`."""
         return self._in_user_code and frame is not None and frame.f_code not in _OWN_LOOPS
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
@@ -98,15 +96,17 @@ class SyncExecutor:
 
     # --- the main thread ---------------------------------------------------------------------------------------------
 
-    def _run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
+    def run(self, running: RunningLease, lease: Lease, body: memoryview) -> None:
+        """Runs the inputs of one lease."""
+        callee = self._callees[lease.method]
         try:
             try:
-                invoke, items = decode(lease, body, self._function, self._tag)
+                invoke, items = decode(lease, body, callee.function, callee.tag)
             except BaseException as error:
-                reports.refuse_all(running, self._tag, error)
+                reports.refuse_all(running, callee.tag, error)
                 return
             while (indices := running.next_run()) is not None:
-                if self._is_generator:
+                if callee.is_generator:
                     for index in indices:
                         self._run_generator(running, index, invoke, items[index - lease.chunk_start])
                 else:
@@ -136,7 +136,7 @@ class SyncExecutor:
                     self._in_user_code = False
                 else:
                     self._in_user_code = False
-                    reports.keep(running, index, self._tag, value)
+                    reports.keep(running, index, self._callees[running.method].tag, value)
                     del value
             if clock() >= due:
                 flush_output()
@@ -149,20 +149,21 @@ class SyncExecutor:
     def _run_generator(self, running: RunningLease, index: int, invoke: Invoke, item: Any) -> None:
         self._words[RUNNING] = index + 1
         failure, payload = None, EMPTY
-        stream = self._stream = GeneratorStream(running.lease_id, self._leases.channel)
+        tag = self._callees[running.method].tag
+        stream = self._streams[running.lease_id] = GeneratorStream(running.lease_id, self._leases.channel)
         try:
             generator = self._call_user(invoke, item)
             if isinstance(generator, Iterator):
-                failure = self._stream_values(generator, stream)
+                failure = self._stream_values(generator, stream, tag)
             else:
-                failure = outcomes.no_iterator(self._tag, generator)
+                failure = outcomes.no_iterator(tag, generator)
         except (KeyboardInterrupt, ConnectionClosed):
             raise
         except BaseException as error:
             failure, payload = pack_exception(error, FailureKind.USER)
         finally:
             self._in_user_code = False
-            self._stream = None
+            del self._streams[running.lease_id]
             stream.close()
         flush_output()
         if failure is None:
@@ -170,7 +171,7 @@ class SyncExecutor:
         else:
             running.fail(index, failure, payload)
 
-    def _stream_values(self, generator: Iterator[Any], stream: GeneratorStream) -> Failure | None:
+    def _stream_values(self, generator: Iterator[Any], stream: GeneratorStream, tag: str) -> Failure | None:
         """Sends what the generator yields. Returns why it was ended early, None if it ended by itself."""
         try:
             while stream.wait_for_room():
@@ -181,7 +182,7 @@ class SyncExecutor:
                 try:
                     held, payload = hold(value)
                 except BaseException as error:
-                    return outcomes.unpicklable(self._tag, value, error)
+                    return outcomes.unpicklable(tag, value, error)
                 stream.put(held, payload)
                 del value
             return outcomes.interrupted(timed_out=False)

@@ -25,8 +25,9 @@ def enable_output(show_progress: bool = True) -> Iterator[None]:
     A line that a function writes to its standard output or error appears on the standard output or error of this
     process, behind the name of the function. Progress goes to standard error: a live line for each map on a terminal,
     elsewhere a line every few seconds. Meanwhile `sys.stdout` and `sys.stderr` are stand-ins for what they were, so
-    that lines of the program and lines of its functions do not get mixed up. Inside of another `enable_output` it has
-    no effect: the outermost decides.
+    that lines of the program and lines of its functions do not get mixed up. A line that a function draws over and
+    over, such as a progress bar, is live on a terminal; what stays is its last state. Inside of another
+    `enable_output` it has no effect: the outermost decides.
 
     Args:
         show_progress: Whether to show the progress of maps.

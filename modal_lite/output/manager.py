@@ -1,14 +1,18 @@
 """Where output goes while it is enabled."""
 
 import os
+import re
 import sys
 
+from modal_lite.output.live import LiveLines
 from modal_lite.output.progress import MapProgress, ProgressGroup
 from modal_lite.output.screen import Screen, is_terminal
 
 _DIM = "\x1b[2m"
 _DIM_YELLOW = "\x1b[2;33m"
 _RESET = "\x1b[0m"
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x1f]")
+"""What would move the cursor, or colour what is not the function's."""
 
 
 class OutputManager:
@@ -23,21 +27,48 @@ class OutputManager:
         self._prefix = prefix
         self._screen = Screen()
         self._progress = ProgressGroup(self._screen) if show_progress else None
+        self._live = LiveLines()
+        self._under_way: dict[tuple[str, str], tuple[str, str]] = {}
+        """Container and stream -> function and what the line shows that it draws over and over."""
+        self._screen.display = self._display
 
-    def line(self, tag: str, container_id: str, stream: str, text: str) -> None:
-        """Shows a line that a function wrote.
+    def lines(self, tag: str, container_id: str, stream: str, texts: list[str]) -> None:
+        """Shows lines that a function wrote.
 
         Args:
             tag: The function.
             container_id: The container that ran it.
             stream: "stdout" or "stderr".
-            text: The line without its end.
+            texts: The lines without their ends.
         """
         try:
-            self._screen.write_line(stream, self._formatted(tag, stream, text))
+            self._forget((container_id, stream))
+            self._screen.write_lines(stream, self._formatted(tag, stream, texts))
         except Exception:
             # A closed or broken stream takes no output; that must not harm the calls that are running.
             pass
+
+    def transient(self, tag: str, container_id: str, stream: str, texts: list[str]) -> None:
+        """Shows what a line under way, a progress bar, looks like now: on a terminal, until lines of the stream follow.
+
+        Args:
+            tag: The function.
+            container_id: The container that runs it.
+            stream: "stdout" or "stderr".
+            texts: The only text; an empty one for none any more.
+        """
+        if not self._screen.live or not is_terminal(getattr(sys, stream)):
+            return
+        key = (container_id, stream)
+        text = _CONTROL.sub("", texts[0])
+        with self._screen.condition:
+            if text:
+                self._under_way[key] = (tag if self._prefix else "", text)
+                self._screen.eager = True
+            else:
+                self._forget(key)
+            self._screen.erase()
+            self._screen.draw()
 
     def map_started(self, tag: str) -> MapProgress | None:
         """The display for a map of the function `tag` that starts now; None if there is to be none."""
@@ -51,16 +82,25 @@ class OutputManager:
         """Makes this copy usable in a process that was forked while another thread may have been writing."""
         self._screen.after_fork_in_child()
 
-    def _formatted(self, tag: str, stream: str, text: str) -> str:
+    def _forget(self, key: tuple[str, str]) -> None:
+        if key in self._under_way:
+            with self._screen.condition:
+                del self._under_way[key]
+                self._screen.eager = bool(self._under_way)
+
+    def _display(self) -> list[str]:
+        bars = self._live.render(list(self._under_way.values()), "dim", "")
+        return bars if self._progress is None else [*bars, *self._progress.lines()]
+
+    def _formatted(self, tag: str, stream: str, texts: list[str]) -> str:
         if not self._prefix:
-            return text
-        if not is_terminal(getattr(sys, stream)):
-            return f"[{tag}] {text}"
-        if "\r" in text:
-            # A progress bar that was drawn over and over: its last state, which a terminal would show.
-            text = next((part for part in reversed(text.split("\r")) if part.strip()), "")
-        if os.environ.get("NO_COLOR"):
-            return f"{tag} │ {text}"
-        if "\x1b" in text:
-            text += _RESET
-        return f"{_DIM_YELLOW if stream == 'stderr' else _DIM}{tag} │{_RESET} {text}"
+            before, after = "", ""
+        elif not is_terminal(getattr(sys, stream)):
+            before, after = f"[{tag}] ", ""
+        elif os.environ.get("NO_COLOR"):
+            before, after = f"{tag} │ ", ""
+        else:
+            before = f"{_DIM_YELLOW if stream == 'stderr' else _DIM}{tag} │{_RESET} "
+            after = _RESET
+        # What a line leaves switched on must not colour the next.
+        return "".join([before + text + (after + "\n" if "\x1b" in text else "\n") for text in texts])

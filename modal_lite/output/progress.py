@@ -3,15 +3,11 @@
 Drawn only when results come in: no thread of its own, and nothing that disturbs a prompt or a debugger meanwhile.
 """
 
-import io
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING
 
+from modal_lite.output.live import LiveLines
 from modal_lite.output.screen import Screen
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 LIVE_AFTER = 0.5
 """Seconds after which a map gets its live line."""
@@ -21,8 +17,6 @@ PLAIN_INTERVAL = 5.0
 """Seconds between two plain lines about a map; also until the first."""
 SUMMARY_AFTER = 2.0
 """A map that took fewer seconds ends without a word."""
-MAX_LIVE = 8
-"""Live lines at most; further maps are counted."""
 
 
 class ProgressGroup:
@@ -31,8 +25,7 @@ class ProgressGroup:
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._maps: list[MapProgress] = []
-        self._console: Console | None = None
-        screen.display = self._lines
+        self._live = LiveLines()
 
     @property
     def live(self) -> bool:
@@ -64,30 +57,13 @@ class ProgressGroup:
             return
         prefix = f"{progress.tag} │" if self.live else f"[{progress.tag}]"
         try:
-            self._screen.write_line("stderr", f"{prefix} {words}")
+            self._screen.write_lines("stderr", f"{prefix} {words}\n")
         except Exception:
             pass  # a broken stream takes no output; that must not end the map
 
-    def _lines(self) -> list[str]:
-        if not self._maps:
-            return []
-        from rich.console import Console
-        from rich.text import Text
-
-        if self._console is None:
-            # It only knows the terminal's width and colours; nothing is written by it.
-            self._console = Console(file=io.StringIO(), force_terminal=True)
-        texts = [
-            Text.assemble((f"{progress.tag} │ ", "cyan"), (progress.state(), "dim"))
-            for progress in self._maps[:MAX_LIVE]
-        ]
-        if len(self._maps) > MAX_LIVE:
-            texts.append(Text(f"and {len(self._maps) - MAX_LIVE} more", "dim"))
-        with self._console.capture() as capture:
-            for text in texts:
-                # One column less: a full line would wrap, and could not be erased.
-                self._console.print(text, no_wrap=True, overflow="ellipsis", width=max(1, self._console.width - 1))
-        return [line.rstrip(" ") for line in capture.get().splitlines()]
+    def lines(self) -> list[str]:
+        """The live lines of the maps."""
+        return self._live.render([(progress.tag, progress.state()) for progress in self._maps], "cyan", "dim")
 
 
 class MapProgress:

@@ -34,6 +34,7 @@ class Screen:
         condition: Held by whoever writes; notified when the program ends a line.
         open: Whether there is anything to show still: until it is closed, and not in forked children.
         live: Whether standard error can show a display.
+        eager: Whether the display is put back at once; else the next drawing brings it back.
         display: Makes the lines to show below everything else, without their ends; none at first.
     """
 
@@ -41,6 +42,7 @@ class Screen:
         # Reentrant: signal handlers and finalizers print while their thread is writing.
         self.condition = threading.Condition(threading.RLock())
         self.open = True
+        self.eager = False
         self.display: Callable[[], list[str]] = list
         self._drawn = 0
         self._drawn_at = 0.0
@@ -53,15 +55,15 @@ class Screen:
         stderr = self._stand_ins.get("stderr")
         self.live = stderr is not None and stderr.is_terminal
 
-    def write_line(self, name: str, line: str) -> None:
-        """Writes a whole line from elsewhere to `sys.stdout` or `sys.stderr`. Raises what the stream raises."""
+    def write_lines(self, name: str, lines: str) -> None:
+        """Writes whole lines from elsewhere to `sys.stdout` or `sys.stderr`. Raises what the stream raises."""
         stream = getattr(sys, name)
         stand_in = self._stand_ins.get(name)
         if stream is None:
             return
         if stand_in is None or stream is not stand_in:
             # Redirected by the program meanwhile: whatever that is, it has to keep order by itself.
-            _write(stream, line + "\n")
+            _write(stream, lines)
             return
         with self.condition:
             rivals = self._sharing_with(stand_in)
@@ -71,7 +73,7 @@ class Screen:
             for rival in broken:
                 rival.stream.flush()
                 rival.mid_line = False
-            _write(stand_in.stream, ("\n" if broken else "") + line + "\n")
+            _write(stand_in.stream, ("\n" if broken else "") + lines)
             self.draw()
 
     def refresh(self) -> None:
@@ -90,7 +92,9 @@ class Screen:
 
     def draw(self) -> None:
         """Puts the display back, unless that was done a moment ago or a line is under way. The condition is held."""
-        if not self.live or self._drawn or monotonic() - self._drawn_at < REDRAW_INTERVAL:
+        if not self.live or self._drawn:
+            return
+        if not self.eager and monotonic() - self._drawn_at < REDRAW_INTERVAL:
             return
         if any(stand_in.is_terminal and stand_in.mid_line for stand_in in self._stand_ins.values()):
             return

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
+Spawn = Callable[..., pexpect.spawn]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND = [sys.executable, "-m", "modal_lite"]
 
@@ -49,3 +51,27 @@ def cli(tmp_path: Path, environment: dict[str, str]) -> Cli:
         )
 
     return run
+
+
+@pytest.fixture
+def spawn(tmp_path: Path, environment: dict[str, str]) -> Iterator[Spawn]:
+    """Starts `modal-lite` on a terminal of its own."""
+    started: list[pexpect.spawn] = []
+
+    def spawn(*words: str) -> pexpect.spawn:
+        environment["TERM"] = "xterm"
+        child = pexpect.spawn(
+            COMMAND[0],
+            [*COMMAND[1:], *words],
+            cwd=str(tmp_path),
+            env=environment,
+            encoding="utf8",
+            timeout=30,
+            dimensions=(24, 100),
+        )
+        started.append(child)
+        return child
+
+    yield spawn
+    for child in started:
+        child.close(force=True)

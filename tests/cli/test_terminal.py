@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
@@ -43,30 +43,6 @@ WAITING = """
     async def wait_async():
         await hang.remote.aio()
     """
-
-
-@pytest.fixture
-def spawn(tmp_path: Path, environment: dict[str, str]) -> Iterator[Spawn]:
-    """Starts `modal-lite` on a terminal of its own."""
-    started: list[pexpect.spawn] = []
-
-    def spawn(*words: str) -> pexpect.spawn:
-        environment["TERM"] = "xterm"
-        child = pexpect.spawn(
-            COMMAND[0],
-            [*COMMAND[1:], *words],
-            cwd=str(tmp_path),
-            env=environment,
-            encoding="utf8",
-            timeout=30,
-            dimensions=(24, 100),
-        )
-        started.append(child)
-        return child
-
-    yield spawn
-    for child in started:
-        child.close(force=True)
 
 
 def test_live_progress_of_a_map(spawn: Spawn, write: Write) -> None:

@@ -35,6 +35,18 @@ BAD = {
         "concurrency_limit": 1,
         "max_containers": 1,
     },
+    "cpu=0: must be a positive number of cores, or a pair of them: (request, limit).": {"cpu": 0},
+    "cpu=(1, nan): must be a positive number of cores, or a pair of them: (request, limit).": {"cpu": (1, math.nan)},
+    "cpu=(2, 1): the limit is below the request; write (request, limit).": {"cpu": (2, 1)},
+    "memory=1.5: must be an int of at least 1, in MiB, or a pair of them: (request, limit).": {"memory": 1.5},
+    "memory=(1, 2, 3): must be an int of at least 1, in MiB, or a pair of them: (request, limit).": {
+        "memory": (1, 2, 3)
+    },
+    "memory=(512, 256): the limit is below the request; write (request, limit).": {"memory": (512, 256)},
+    'gpu=\'T4:0\': must be a kind like "A100", with a number of devices like "A100:2", or a list of alternatives.': {
+        "gpu": "T4:0"
+    },
+    'gpu=2: must be a kind like "A100", with a number of devices like "A100:2", or a list of alternatives.': {"gpu": 2},
     "secrets= takes a list of modal_lite.Secret, not 'str'.": {"secrets": ["name"]},
     "env= takes a dict of strings, not 'list'.": {"env": [("A", "b")]},
 }
@@ -94,13 +106,13 @@ def test_options_without_effect_are_said_once_at_the_users_line(monkeypatch: pyt
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(3):
-            scratch.function(gpu="T4", cpu=2.0, name="a")(plain)
-        same.with_options(gpu="T4", memory=128)
+            scratch.function(region="eu", cloud="any", name="a")(plain)
+        same.with_options(volumes={"/data": object()})
         modal_lite.App("with an image", image=object())
     assert [str(w.message).split("=")[0] for w in caught] == [
-        "The option gpu",
-        "The option cpu",
-        "The option memory",
+        "The option region",
+        "The option cloud",
+        "The option volumes",
         "The option image",
     ]
     assert {w.filename for w in caught} == {__file__}

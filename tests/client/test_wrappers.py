@@ -26,7 +26,7 @@ PAIRS = [(modal_lite.Function, _Function), (modal_lite.FunctionCall, _FunctionCa
 NO_TWIN = {
     "Function": {"local", "get_raw_f", "with_options"},
     "FunctionCall": {"from_id"},
-    "App": {"function", "local_entrypoint", "include"},
+    "App": {"function", "cls", "local_entrypoint", "include"},
 }
 """Methods that wait for nothing."""
 

@@ -3,15 +3,11 @@
 An entry goes when its feature comes. One that matches no test of the suite is an error, so that the list cannot rot.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
 
 import pytest
-
-import modal_lite
 
 
 @dataclass(frozen=True)
@@ -29,17 +25,6 @@ class Later:
 
 
 LATER = (
-    Later(
-        "classes",
-        "`@app.cls()` and `modal_lite.method` do not exist yet; a test's program that uses them cannot be imported",
-        (
-            "test_cls.py",
-            "test_aio.py::test_methods_have_aio_twins",
-            # INTERRUPTED, the program of these two, defines a class beside its functions.
-            "test_errors.py::test_the_end_of_a_script_leaves_no_process_behind",
-            "test_errors.py::test_a_killed_script_leaves_no_process_behind",
-        ),
-    ),
     Later(
         "server",
         "`modal-lite deploy`, `modal-lite server`, look-ups and web functions do not exist yet",
@@ -75,11 +60,6 @@ class Scope:
 
     def __init__(self) -> None:
         self._left_out: Counter[str] = Counter()
-
-    def pytest_configure(self) -> None:
-        """Lets modules that import `apps.classes` be collected for the sake of their other tests."""
-        if not hasattr(modal_lite, "method"):
-            sys.modules["apps.classes"] = ModuleType("apps.classes")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:

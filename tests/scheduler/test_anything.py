@@ -18,6 +18,16 @@ from tests.scheduler.world import Ledger, World
 
 SECONDS = (0.0, 1e-5, 1e-5, 1e-4, 0.002, 0.02, 0.5, 12.0)
 FAILURES = (FailureKind.USER, FailureKind.USER, FailureKind.SERIALIZATION)
+SHARING: tuple[dict[str, object], ...] = (
+    {},
+    {},
+    {"single_use": True},
+    {"max_inputs": 3},
+    {"max_inputs": 4, "target_inputs": 2, "in_threads": True},
+    {"max_batch_size": 3, "batch_wait": 0.05},
+    {"max_batch_size": 1, "batch_wait": 0.0},
+)
+"""How the inputs of a container get along. Nothing changes this while a function runs."""
 FUNCTION_SETTINGS = st.fixed_dictionaries(
     {
         "min_containers": st.sampled_from((0, 0, 0, 1, 2)),
@@ -27,7 +37,6 @@ FUNCTION_SETTINGS = st.fixed_dictionaries(
         "timeout": st.sampled_from((None, 0.1, 10.0)),
         "startup_timeout": st.sampled_from((1.0, 300.0)),
         "retries": st.sampled_from((None, Retries(max_retries=2, initial_delay=0.0), Retries(max_retries=1))),
-        "single_use": st.sampled_from((False, False, False, True)),
     }
 )
 MAX_FUNCTIONS = 4
@@ -43,6 +52,7 @@ class Anything(RuleBasedStateMachine):
         self.regular = regular
         """Most inputs are fast, so that leases grow."""
         self.functions: list[str] = []
+        self.sharing: dict[str, dict[str, object]] = {}
         self.added = 0
 
     def work(self, function_id: str, call_id: str, index: int, attempt: int) -> Job:
@@ -69,20 +79,19 @@ class Anything(RuleBasedStateMachine):
     # --- functions ---------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.functions) < MAX_FUNCTIONS)
-    @rule(settings=FUNCTION_SETTINGS)
-    def add_function(self, settings: dict[str, object]) -> None:
+    @rule(settings=FUNCTION_SETTINGS, sharing=st.sampled_from(SHARING))
+    def add_function(self, settings: dict[str, object], sharing: dict[str, object]) -> None:
         function_id = f"fu-{self.added}"
         self.added += 1
         self.functions.append(function_id)
-        self.world.add(function_id, **settings)
+        self.sharing[function_id] = sharing
+        self.world.add(function_id, **settings, **sharing)
 
     @precondition(lambda self: self.functions)
     @rule(data=st.data(), settings=FUNCTION_SETTINGS)
     def change_function(self, data: st.DataObject, settings: dict[str, object]) -> None:
         function_id = data.draw(st.sampled_from(self.functions))
-        # Nothing changes this one while a function runs.
-        settings["single_use"] = self.world.scheduler.functions[function_id].settings.single_use
-        self.world.change(function_id, **settings)
+        self.world.change(function_id, **settings, **self.sharing[function_id])
 
     @precondition(lambda self: len(self.functions) > 1)
     @rule(data=st.data(), sure=st.integers(0, 4))
@@ -161,7 +170,7 @@ class Anything(RuleBasedStateMachine):
                 world.forget(ledger.call_id)
         world.starts.clear()
         for function_id in self.functions:
-            world.change(function_id, scaledown_window=1.0)
+            world.change(function_id, scaledown_window=1.0, **self.sharing[function_id])
         world.pass_time(400.0)
         assert not world.scheduler.calls
         assert not world.scheduler.containers, "containers outlived their use"

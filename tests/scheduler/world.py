@@ -14,6 +14,7 @@ from modal_lite._scheduler import commands as do
 from modal_lite._scheduler import events as on
 from modal_lite._scheduler.records import Function
 from tests.scheduler.containers import Job, SimulatedContainer
+from tests.scheduler.sharing import BatchingContainer, SharingContainer
 
 Work = Callable[[str, str, int, int], Job]
 """(function id, call id, index, attempt counted from 1) -> what that attempt does."""
@@ -203,7 +204,7 @@ class World:
     # --- commands ----------------------------------------------------------------------------------------------------
 
     def _start_container(self, command: do.StartContainer) -> None:
-        container = SimulatedContainer(self, command.container_id, command.function_id)
+        container = self._simulate(command.container_id, command.function_id)
         self.containers[command.container_id] = container
         self.peak[command.function_id] = max(self.peak[command.function_id], self.alive(command.function_id))
         how = self.starts.popleft() if self.starts else "ready"
@@ -211,6 +212,14 @@ class World:
             self.later(self.start_seconds, lambda: self._ready(container))
         elif how != "hangs":
             self.later(self.start_seconds, lambda: container.die(start_error=how == "error"))
+
+    def _simulate(self, container_id: str, function_id: str) -> SimulatedContainer:
+        settings = self.scheduler.functions[function_id].settings
+        if settings.max_batch_size:
+            return BatchingContainer(self, container_id, function_id, settings)
+        if settings.max_inputs > 1:
+            return SharingContainer(self, container_id, function_id, settings)
+        return SimulatedContainer(self, container_id, function_id)
 
     def _ready(self, container: SimulatedContainer) -> None:
         if not container.dead:

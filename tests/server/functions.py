@@ -101,6 +101,33 @@ def print_much(megabytes: int) -> int:
 
 
 @app.function(max_containers=1)
+def print_and_wait(path: str) -> str | None:
+    """Prints a line, and waits until the file exists; returns its input's id."""
+    print("printed", flush=True)
+    while not os.path.exists(path):
+        time.sleep(0.005)
+    return modal_lite.current_input_id()
+
+
+@app.function(max_containers=1)
+def print_line(megabytes: int) -> int:
+    """One line without an end."""
+    piece = "x" * 1_000_000
+    for _ in range(megabytes):
+        sys.stdout.write(piece)
+    return megabytes
+
+
+@app.function(max_containers=1)
+def draw_much(megabytes: int) -> int:
+    """A progress bar that never rests."""
+    state = "\r" + "x" * 99
+    for _ in range(megabytes * 10_000):
+        sys.stdout.write(state)
+    return megabytes
+
+
+@app.function(max_containers=1)
 def ignore_everything(path: str) -> None:
     """Cannot be interrupted by anything but SIGKILL."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -75,6 +75,13 @@ class Container:
         self._stopped[lease_id] = 1
         return lease_id
 
+    def call_method(self, method: str, *args: Any) -> int:
+        payload = dumps((args, {}))
+        lease_id = next(self._lease_ids)
+        self.data.send(Lease(lease_id, CALL_ID, 0, 0, 1, Encoding.CALL, payload.sizes, method), payload)
+        self._stopped[lease_id] = 1
+        return lease_id
+
     def results(self, lease_id: int) -> list[Any]:
         """What became of each input of the lease, in order: its value, or its `Failure`; nothing if given back.
 
