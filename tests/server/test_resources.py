@@ -14,6 +14,7 @@ from modal_lite._server import memory_deaths
 from modal_lite.exception import ContainerLostError, InvalidError
 from tests.server import resource_functions as there
 from tests.server.resource_functions import LIMIT, app
+from tests.waiting import wait_until
 
 WORDS = f"The container has a memory limit of {LIMIT} MiB: memory=(…, {LIMIT}) of its function."
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
@@ -147,6 +148,7 @@ def test_devices_of_idle_containers_go_to_who_wants_them(run: Any, tmp_path: Pat
 def test_whoever_finds_no_free_device_waits(run: Any, tmp_path: Path) -> None:
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
     busy = there.on_two.spawn(first, 2)
+    wait_until(Path(first).exists, "the start of the one with both devices")
     waiting = there.on_one.spawn(second, 1)
     with pytest.raises(TimeoutError):
         waiting.get(timeout=0.3)
