@@ -19,10 +19,12 @@ class Cores:
 
     def recount(self, container: Container) -> None:
         """Brings the count of active containers up to date with what has become of this one."""
-        at_least = len(container.leases) if container.function.settings.max_inputs > 1 else 1
+        waits = container.waits
         # An input may wait for several calls: then the others count as waiting too early, which only gives cores away.
         # Too late would be worse: inputs that all wait for calls that get no core wait for ever.
-        container.waiting = container.waits >= max(1, at_least)
+        container.waiting = waits > 0 and (
+            waits >= len(container.leases) or container.function.settings.max_inputs == 1
+        )
         active = container.state is ContainerState.STARTING or (bool(container.leases) and not container.waiting)
         if active != container.active:
             container.active = active

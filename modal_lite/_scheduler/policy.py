@@ -59,7 +59,7 @@ _RISE, _FALL = 0.25, 0.5
 def lease_size(function: Function, call: Call, available: int) -> int:
     """How many of the `available` inputs of the call's next range to lease at once."""
     duration, settings = function.duration, function.settings
-    if duration is None or call.added <= SMALL_CALL or available == 1 or settings.single_use or settings.shares:
+    if duration is None or call.added <= SMALL_CALL or available == 1 or settings.single_use or function.shares:
         return 1
     by_time = int(LEASE_SECONDS / duration) if duration > 0 else MAX_LEASE
     size = min(available, by_time, function.lease_size * GROWTH, MAX_LEASE)
@@ -82,7 +82,7 @@ def _sharers(function: Function, call: Call) -> int:
 def chunk_size(function: Function) -> int:
     """How many inputs a client should send together: what one lease would take if there were plenty."""
     duration = function.duration
-    if function.settings.shares:
+    if function.shares:
         # With every lease the container gets, and unpickles, the whole chunk.
         return 1
     if duration is None:
@@ -109,7 +109,7 @@ def may_hold_more(function: Function, container: Container, may_grow: Callable[[
     if not held:
         # It may still wait for a call that an input left behind: that keeps nobody from using it.
         return not (function.settings.single_use and container.used)
-    if function.settings.shares:
+    if function.shares:
         return _may_share(function, container, may_grow, now)
     if container.waiting or function.settings.single_use or function.duration is None:
         return False
@@ -191,7 +191,8 @@ def warm_containers(function: Function) -> int:
 
 def next_check(container: Container) -> float | None:
     """When the container, as it is now, may need something; None if it has all the time in the world."""
-    settings = container.function.settings
+    function = container.function
+    settings = function.settings
     if container.state is ContainerState.STARTING:
         return container.since + settings.startup_timeout
     if container.state is ContainerState.STOPPING:
@@ -199,7 +200,7 @@ def next_check(container: Container) -> float | None:
     if not container.leases:
         return container.since + settings.scaledown_window
     head = container.leases[0]
-    if settings.shares:
+    if function.shares:
         limit = min([d for lease in container.leases if (d := deadline(lease)) is not None], default=None)
         to_recall = any([not lease.recalled for lease in container.ahead])
     elif head.interrupted is not None:
