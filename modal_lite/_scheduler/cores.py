@@ -36,6 +36,10 @@ class Cores:
         """True if one more container of the function may start, or begin to run inputs, now."""
         return policy.may_activate(function, self.total_active, self.slots, len(self.hungry))
 
+    def full_with(self, function: Function) -> bool:
+        """True if no core is free and the function uses one of them."""
+        return self.total_active >= self.slots and function.active > 0
+
     def may_lease(self, function: Function, container: Container) -> bool:
         """Idle containers need leave to become active; busy ones get more only while nobody is kept from its share."""
         if container.active:

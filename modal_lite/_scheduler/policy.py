@@ -15,7 +15,10 @@ Containers. A container counts against the cores ("slots") while it starts or ru
 for a call. A function with work may always have one such container, so nobody starves and nested calls cannot deadlock.
 More than that it gets while slots are free; when they are not, each function with work is held to an equal share, so
 that a long map makes room for others as its leases end. Explicit numbers are taken at their word, whatever the number
-of cores: up to `max_containers`, and `min_containers` and `buffer_containers` beside the busy ones.
+of cores: `min_containers`, and `buffer_containers` beside the busy ones; and up to `max_containers`, as far as there is
+work for them. Beyond the cores, a container is started only if those that there are would take START_SECONDS or more
+for the inputs at hand, by the measured duration or by how long all of them are at an input already: tiny inputs are
+done sooner than a container starts, and slow ones get all the containers that they may have within a moment.
 """
 
 from collections.abc import Callable
@@ -46,6 +49,12 @@ MAX_LOSSES = 8
 """Lost containers that one input may cost before it fails."""
 MAX_START_FAILURES = 3
 """Containers in a row that may die at start before the waiting inputs fail."""
+START_SECONDS = 0.02
+"""Work for each container that there is, at the least, that makes one more than there are cores worth its start."""
+SLOW_START = 0.5
+"""Seconds in which a container is ready that has little to do for it; others are better started side by side."""
+GROWTH_INTERVAL = 0.005
+"""Seconds between two looks at how long the inputs of a function that may grow have run."""
 MIN_SCALEDOWN = 1.0
 """Seconds between two looks at an idle container that is kept, however short its scaledown window."""
 START_BACKOFF = 1.0
@@ -167,6 +176,22 @@ def may_activate(function: Function, total_active: int, slots: int, demanding: i
     if settings.max_containers is not None or settings.min_containers > function.active:
         return True
     return total_active < slots or function.active < max(1, slots // max(1, demanding))
+
+
+def is_worth_a_start(function: Function, live: int, now: float) -> bool:
+    """True if the function has so much work for its `live` containers that one more is to run beside full cores."""
+    inputs = function.running + function.backlog
+    return inputs * max(function.duration or 0.0, _stalled(function, now)) > START_SECONDS * live
+
+
+def _stalled(function: Function, now: float) -> float:
+    """Seconds that each of its containers has been at its input by now, or at its start; 0 if that is soon over."""
+    containers = function.containers.values()
+    at_work = [now - c.leases[0].since for c in containers if c.leases and c.state is ContainerState.READY]
+    if at_work:
+        seconds = min(at_work)
+        return seconds if seconds > SLOW_SECONDS else 0.0
+    return max([now - c.since - SLOW_START for c in containers if c.state is ContainerState.STARTING], default=0.0)
 
 
 def wanted_containers(function: Function) -> int:

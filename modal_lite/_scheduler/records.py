@@ -215,6 +215,8 @@ class Function(msgspec.Struct, eq=False):
     start_failures: int = 0
     """Containers in a row that died before they were ready."""
     no_start_before: float = 0.0
+    growth_at: float = 0.0
+    """When it is looked at, or was last, for more containers than there are cores."""
     removed: bool = False
     shares: bool = False
     """`settings.shares`, which no change of the settings changes: asked for with every lease."""
