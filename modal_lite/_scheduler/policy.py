@@ -39,6 +39,9 @@ MAX_HELD = 64
 """Leases that a container may hold."""
 SLOW_SECONDS = 0.01
 """A lease without a report for this long, or for two inputs of its function, has what is unstarted in it recalled."""
+STALLED_SECONDS = 0.1
+"""If all containers of a function are at their inputs for this long, they are slow now, whatever was measured before;
+less may be a machine that is busy."""
 SHARE_SECONDS = 0.0005
 """Work of less than this is not worth dividing between containers."""
 LAST_PIECES = 8
@@ -190,7 +193,7 @@ def _stalled(function: Function, now: float) -> float:
     at_work = [now - c.leases[0].since for c in containers if c.leases and c.state is ContainerState.READY]
     if at_work:
         seconds = min(at_work)
-        return seconds if seconds > SLOW_SECONDS else 0.0
+        return seconds if seconds > (SLOW_SECONDS if function.duration is None else STALLED_SECONDS) else 0.0
     return max([now - c.since - SLOW_START for c in containers if c.state is ContainerState.STARTING], default=0.0)
 
 

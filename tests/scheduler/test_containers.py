@@ -121,6 +121,19 @@ def test_more_containers_than_cores_are_started_at_once_for_a_function_known_to_
     world.finish()
 
 
+def test_more_containers_than_cores_are_started_for_inputs_that_become_slow() -> None:
+    world = World(2, lambda function_id, call_id, index, attempt: Job(0.000_1 if call_id == "fc-1" else 60.0))
+    world.add("fu-a", max_containers=6)
+    world.call("fu-a", 100)
+    world.finish()
+    world.call("fu-a", 18)
+    world.pass_time(0.09)
+    assert world.alive("fu-a") == 2
+    world.pass_time(0.11)
+    assert world.alive("fu-a") == 6
+    world.finish()
+
+
 @pytest.mark.parametrize("count", [10, 1_000, 20_000])
 def test_tiny_inputs_get_no_more_containers_than_cores(count: int) -> None:
     world = World(2, lambda function_id, call_id, index, attempt: Job(0.000_001), check=False)
