@@ -22,6 +22,7 @@ done sooner than a container starts, and slow ones get all the containers that t
 """
 
 from collections.abc import Callable
+from itertools import islice
 
 from modal_lite._scheduler.records import Call, Container, ContainerState, Function, Lease
 
@@ -229,7 +230,11 @@ def next_check(container: Container) -> float | None:
         return container.since + settings.scaledown_window
     head = container.leases[0]
     if function.shares:
-        limit = min([d for lease in container.leases if (d := deadline(lease)) is not None], default=None)
+        # There may be many leases, and this is asked whenever one of them comes or goes. Those that run stand in the
+        # order in which they began, before those that wait: of what is not interrupted the first is due first.
+        soonest = [lease for lease in container.leases if lease.interrupted is not None]
+        soonest += islice((lease for lease in container.leases if lease.interrupted is None), 1)
+        limit = min([due for lease in soonest if (due := deadline(lease)) is not None], default=None)
         to_recall = any([not lease.recalled for lease in container.ahead])
     elif head.interrupted is not None:
         return head.interrupted + INTERRUPT_GRACE
