@@ -219,7 +219,7 @@ class Echo:
     def __init__(self) -> None:
         self._zeros = functools.cache(lambda count: serialization.dumps([0] * count))
 
-    async def open_map(self, call_id: str, function_id: str, kind: CallKind) -> int:
+    async def open_map(self, call_id: str, function_id: str, kind: CallKind, method: str = "") -> int:
         return CHUNK
 
     async def exchange(

@@ -14,8 +14,9 @@ from typing import Any
 
 import psutil
 
-from benchmarks.functions import identity, snooze
+from benchmarks.functions import five_ms, identity, snooze
 from benchmarks.peers.base import WORKERS, Function, Peer
+from benchmarks.peers.starting import SETTLE
 from benchmarks.workload import BEST, Goal, Measured, Workload, check
 
 ROOT = Path(__file__).parents[1]
@@ -132,6 +133,18 @@ def containers(peer: type[Peer], n: int) -> Measured:
     return Measured(rates[CONTAINERS[-1]], n * CONTAINERS[-1], {**each, LINEAR: 100 * linear})
 
 
+def batched_5ms(peer: Any, n: int) -> Measured:
+    def run(count: int) -> float:
+        start = time.perf_counter()
+        results = peer.batched(five_ms, range(count))
+        seconds = time.perf_counter() - start
+        check(results == list(range(count)), "not the inputs in their order")
+        return seconds
+
+    run(max(10, n // 10))
+    return Measured(n / statistics.median([run(n) for _ in range(REPEATS)]), n)
+
+
 # --- single calls ----------------------------------------------------------------------------------------------------
 
 
@@ -231,11 +244,14 @@ def yielded_300k(peer: Any, n: int) -> Measured:
 # --- cold start ------------------------------------------------------------------------------------------------------
 
 
+def our_path() -> str:
+    """With it, a program in another folder finds the modal_lite beside which the benchmarks lie, as these do."""
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
 def cold_start(peer: type[Peer], n: int) -> Measured:
     """Here the peer is the class: what it starts, it starts in a fresh interpreter."""
     assert peer.cold_script is not None
-    # A program in another folder finds the modal_lite beside which the benchmarks lie, as these do.
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     whole, first = [], []
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "cold.py"
@@ -244,7 +260,7 @@ def cold_start(peer: type[Peer], n: int) -> Measured:
             start = time.perf_counter()
             with subprocess.Popen(
                 [sys.executable, str(script)],
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": our_path()},
                 stdout=subprocess.PIPE,
                 text=True,
             ) as process:
@@ -255,6 +271,36 @@ def cold_start(peer: type[Peer], n: int) -> Measured:
                 whole.append(time.perf_counter() - start)
             check(answer == "42\n" and process.returncode == 0, f"{answer!r}, exit code {process.returncode}")
     return Measured(statistics.median(whole), n, {"first result s": statistics.median(first)})
+
+
+# --- starts of a container -------------------------------------------------------------------------------------------
+
+
+def started(peer: type[Peer], n: int, body: str) -> Measured:
+    """Milliseconds from before a process is started until it has answered; `body` is what its function does first."""
+    assert peer.start_script is not None
+    text = peer.start_script.replace("BODY", body).replace("TIMES", str(n)).replace("SETTLE", str(SETTLE))
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "starts.py"
+        script.write_text(text)
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            env={**os.environ, "PYTHONPATH": our_path()},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    check(done.returncode == 0, f"exit code {done.returncode}")
+    milliseconds = sorted(1e3 * float(line) for line in done.stdout.split())
+    check(len(milliseconds) == n, f"{len(milliseconds)} starts instead of {n}")
+    return Measured(statistics.median(milliseconds), n, {"ms at best": milliseconds[0]})
+
+
+def start_noop(peer: type[Peer], n: int) -> Measured:
+    return started(peer, n, "pass")
+
+
+def start_numpy(peer: type[Peer], n: int) -> Measured:
+    return started(peer, n, "import numpy")
 
 
 def at_least(bound: float, than: str | None = None, of: str | None = None) -> Goal:
@@ -364,5 +410,34 @@ WORKLOADS = {
         cold_start,
         (at_most(0.5, "loky"),),
         opens=True,
+    ),
+    "start_noop": Workload(
+        "a new process for one call of a function that does nothing",
+        "ms",
+        False,
+        10,
+        "start_script",
+        start_noop,
+        (at_most(0.5, "mp_spawn"), at_most(1, "mp_forkserver")),
+        opens=True,
+    ),
+    "start_numpy": Workload(
+        "a new process for one call of a function that imports NumPy",
+        "ms",
+        False,
+        10,
+        "start_script",
+        start_numpy,
+        (at_most(0.5, "mp_spawn"), at_most(1, "mp_forkserver")),
+        opens=True,
+    ),
+    "batched_5ms": Workload(
+        "map of a function that takes 5 ms for any number of inputs up to 64",
+        "inputs/s",
+        True,
+        12_800,
+        "batched",
+        batched_5ms,
+        (at_least(30, "unbatched"),),
     ),
 }

@@ -104,7 +104,7 @@ class _Client:
     async def function_stats(self, function_id: str) -> FunctionStats:
         """The function's present statistics."""
         reply: StatsReply = await self._request(GetStats(function_id))
-        return FunctionStats(reply.backlog, reply.num_total_runners, reply.num_running_inputs)
+        return FunctionStats(reply.backlog, reply.num_total_runners, reply.num_running_inputs, reply.num_active_runners)
 
     async def run(self, call_id: str, function_id: str, payload: Payload, method: str = "") -> Output:
         """Calls a function, or a method, and waits for the output. Cancelling it cancels the call."""

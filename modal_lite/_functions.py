@@ -22,7 +22,7 @@ from modal_lite._function_call import _FunctionCall
 from modal_lite._function_info import FunctionInfo
 from modal_lite._inputs import InputSource, SupportsAiter, dump_arguments
 from modal_lite._map import map_blocks
-from modal_lite._options import apply_changes, parse_changes, parse_env, warn_of_unhonoured
+from modal_lite._options import apply_changes, parse_changes, parse_count, parse_env, warn_of_unhonoured
 from modal_lite._results import failure_of, result_of, values_of
 from modal_lite.exception import ExecutionError, InvalidError
 from modal_lite.retries import Retries
@@ -363,8 +363,12 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
 
         Args:
             warm_pool_size: Containers, at least 0.
+
+        Raises:
+            InvalidError: It is out of range, or over the maximum.
+            ExecutionError: The app is not running.
         """
-        await self.update_autoscaler(min_containers=warm_pool_size)
+        await self.update_autoscaler(min_containers=parse_count("warm_pool_size", warm_pool_size, 0))
 
     async def update_autoscaler(
         self,

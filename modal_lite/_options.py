@@ -47,20 +47,20 @@ def parse_changes(options: Mapping[str, Any]) -> dict[str, Any]:
         InvalidError: A value is of the wrong type or out of range, or given twice.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    written: dict[str, str] = {}
     for old, new in _OLD_NAMES.items():
         if old in given:
             if new in given:
                 raise InvalidError(f"{old}= is the former name of {new}=; give one of them.")
             given[new] = given.pop(old)
+            written[new] = old
     changes = parse_resources(given)
-    for name in ("min_containers", "buffer_containers"):
+    for name, least in (("min_containers", 0), ("buffer_containers", 0), ("max_containers", 1)):
         if name in given:
-            changes[name] = _count(name, given[name], 0)
-    if "max_containers" in given:
-        changes["max_containers"] = _count("max_containers", given["max_containers"], 1)
+            changes[name] = parse_count(written.get(name, name), given[name], least)
     for name in ("scaledown_window", "startup_timeout", "timeout"):
         if name in given:
-            changes[name] = _seconds(name, given[name])
+            changes[name] = _seconds(written.get(name, name), given[name])
     if "retries" in given:
         changes["retries"] = Retries.parse(given["retries"])
     if "single_use_containers" in given:
@@ -161,7 +161,8 @@ def _is_ours(module_name: str) -> bool:
     return module_name.partition(".")[0] in ("modal_lite", "synchronicity")
 
 
-def _count(name: str, value: Any, least: int) -> int:
+def parse_count(name: str, value: Any, least: int) -> int:
+    """The value. Raises InvalidError, with the name, unless it is an int of at least so much."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InvalidError(f"{name}={value!r}: must be an int of at least {least}.")
     return value

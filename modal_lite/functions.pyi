@@ -567,6 +567,10 @@ class Function(
 
             Args:
                 warm_pool_size: Containers, at least 0.
+
+            Raises:
+                InvalidError: It is out of range, or over the maximum.
+                ExecutionError: The app is not running.
             """
             ...
 
@@ -575,6 +579,10 @@ class Function(
 
             Args:
                 warm_pool_size: Containers, at least 0.
+
+            Raises:
+                InvalidError: It is out of range, or over the maximum.
+                ExecutionError: The app is not running.
             """
             ...
 

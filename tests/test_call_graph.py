@@ -21,4 +21,4 @@ def test_an_input_starts_without_children() -> None:
 
 
 def test_stats_take_the_two_documented_fields() -> None:
-    assert FunctionStats(3, 2) == FunctionStats(backlog=3, num_total_runners=2, num_running_inputs=0)
+    assert FunctionStats(3, 2) == FunctionStats(3, 2, num_running_inputs=0, num_active_runners=0)

@@ -20,6 +20,11 @@ WHERE = {
     "sockets_c1": ("socket", "benchmarks.peers.sockets:Sockets1"),
     "presplit": ("socket", "benchmarks.peers.sockets:Presplit"),
     "memcpy": ("numpy", "benchmarks.peers.memcpy:Memcpy"),
+    "mp_fork": ("multiprocessing", "benchmarks.peers.starting:Fork"),
+    "mp_forkserver": ("multiprocessing", "benchmarks.peers.starting:Forkserver"),
+    "mp_spawn": ("multiprocessing", "benchmarks.peers.starting:Spawn"),
+    "fresh": ("modal_lite", "benchmarks.peers.starting:Fresh"),
+    "unbatched": ("modal_lite", "benchmarks.peers.unbatched:Unbatched"),
     "synchronicity": ("synchronicity", "benchmarks.peers.synchronicity:Synchronicity"),
 }
 """Name: (module that must be installed, class)."""

@@ -19,6 +19,8 @@ class Peer:
     """Where the version comes from; None for the standard library."""
     cold_script: ClassVar[str | None] = None
     """A whole program that starts everything, prints what f(41) is, and ends; f adds one."""
+    start_script: ClassVar[str | None] = None
+    """A whole program that prints what each of TIMES starts of a process takes; f does BODY and adds one."""
     bare: ClassVar[bool] = False
     """No competitor, but what the bare means take of which the others consist: a socket, a copy, a sleep."""
     only: ClassVar[tuple[str, ...] | None] = None
@@ -36,6 +38,8 @@ class Peer:
     """One call, waited for."""
     acall: Callable[[Function, Any], Awaitable[Any]] | None = None
     """One call, awaited."""
+    batched: Callable[[Function, Iterable[Any]], list[Any]] | None = None
+    """All results of a function that takes inputs together, in the order of the inputs."""
     generate: Callable[[int], Iterator[int]] | None = None
     """The values of a generator that counts up to n in a worker."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import modal_lite as modal
 from benchmarks import functions
 from benchmarks.peers.base import WORKERS, Function, Peer
+from benchmarks.peers.starting import modal_script
 
 app = modal.App("benchmarks")
 
@@ -24,6 +25,17 @@ def snooze(seconds: float) -> float:
 @app.function(max_containers=WORKERS)
 def count(n: int) -> Iterator[int]:
     yield from range(n)
+
+
+@app.function(max_containers=WORKERS)
+@modal.batched(max_batch_size=64, wait_ms=50)
+def together(values: list[int]) -> list[int]:
+    return functions.five_ms(values)
+
+
+@app.function(max_containers=WORKERS)
+def one_at_a_time(value: int) -> int:
+    return functions.five_ms(value)
 
 
 FUNCTIONS = {functions.identity: identity, functions.snooze: snooze}
@@ -45,6 +57,8 @@ if __name__ == "__main__":
     with app.run():
         print(f.remote(41), flush=True)
 """
+
+    start_script = modal_script()
 
     def __init__(self, workers: int = WORKERS) -> None:
         super().__init__(workers)
@@ -81,6 +95,9 @@ if __name__ == "__main__":
 
     async def acall(self, function: Function, item: Any) -> Any:
         return await self._functions[function].remote.aio(item)
+
+    def batched(self, function: Function, items: Iterable[Any]) -> list[Any]:
+        return list(together.map(items))
 
     def generate(self, n: int) -> Iterator[int]:
         return iter(count.remote_gen(n))

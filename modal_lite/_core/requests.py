@@ -256,6 +256,7 @@ class StatsReply(Reply, frozen=True, tag=3):
     backlog: int
     num_total_runners: int
     num_running_inputs: int
+    num_active_runners: int
 
 
 class CallDescription(Reply, frozen=True, tag=4):

@@ -51,7 +51,7 @@ class Checks:
             self._scaling.kill(container, "it did not end when asked to", now)
         elif not container.leases:
             self._end_idle(container, now)
-        elif container.function.settings.shares:
+        elif container.function.shares:
             self._check_each_lease(container, now)
         else:
             self._check_leases(container, now)

@@ -116,7 +116,7 @@ class Containers:
         del call.leases[lease.lease_id]
         call.leased -= outstanding
         charged = None
-        if call.function.settings.shares:
+        if call.function.shares:
             if lease.interrupted is not None or not (lease.ahead or was_told_to_end):
                 charged = index
         elif running is not None and running[0] == lease.lease_id and index <= running[1] < lease.stop:

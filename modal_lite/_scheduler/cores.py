@@ -19,10 +19,12 @@ class Cores:
 
     def recount(self, container: Container) -> None:
         """Brings the count of active containers up to date with what has become of this one."""
-        at_least = len(container.leases) if container.function.settings.max_inputs > 1 else 1
+        waits = container.waits
         # An input may wait for several calls: then the others count as waiting too early, which only gives cores away.
         # Too late would be worse: inputs that all wait for calls that get no core wait for ever.
-        container.waiting = container.waits >= max(1, at_least)
+        container.waiting = waits > 0 and (
+            waits >= len(container.leases) or container.function.settings.max_inputs == 1
+        )
         active = container.state is ContainerState.STARTING or (bool(container.leases) and not container.waiting)
         if active != container.active:
             container.active = active
@@ -33,6 +35,10 @@ class Cores:
     def may_activate(self, function: Function) -> bool:
         """True if one more container of the function may start, or begin to run inputs, now."""
         return policy.may_activate(function, self.total_active, self.slots, len(self.hungry))
+
+    def full_with(self, function: Function) -> bool:
+        """True if no core is free and the function uses one of them."""
+        return self.total_active >= self.slots and function.active > 0
 
     def may_lease(self, function: Function, container: Container) -> bool:
         """Idle containers need leave to become active; busy ones get more only while nobody is kept from its share."""

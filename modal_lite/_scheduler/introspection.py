@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from modal_lite._core.ids import input_id
-from modal_lite._scheduler.records import Call, Function
+from modal_lite._scheduler.records import Call, Container, Function
 from modal_lite._scheduler.state import Scheduler
 from modal_lite.call_graph import InputInfo, InputStatus
 from modal_lite.types import FunctionStats
@@ -15,8 +15,19 @@ MAX_GRAPH_DEPTH = 100
 
 
 def function_stats(function: Function) -> FunctionStats:
-    """Backlog (inputs waiting for a container), containers alive, and inputs in containers' hands."""
-    return FunctionStats(function.backlog, len(function.live), function.running)
+    """What waits, wherever it does, who lives, what runs, and in how many containers."""
+    live = function.live
+    behind = sum([_waiting_in(container) for container in live])
+    busy = len([container for container in live if container.leases])
+    return FunctionStats(function.backlog + behind, len(live), function.running - behind, busy)
+
+
+def _waiting_in(container: Container) -> int:
+    """Inputs that were given to the container ahead of time and wait there behind those that run."""
+    if container.function.shares:
+        return len([lease for lease in container.ahead if lease.current])
+    wanted = sum([lease.outstanding for lease in container.leases if lease.current])
+    return wanted - 1 if wanted and container.leases[0].current else wanted
 
 
 def call_graph(scheduler: Scheduler, call_id: str, describe: Callable[[str], tuple[str, str]]) -> list[InputInfo]:

@@ -48,6 +48,11 @@ def _validate_container(container: Container) -> None:
     assert container.active == busy, container
     due = policy.next_check(container)
     assert due is None or (container.check_at is not None and container.check_at <= due), f"{container} is forgotten"
+    if settings.shares:
+        begun = [lease.since for lease in container.leases if not lease.ahead]
+        assert begun == sorted(begun), f"{container} does not have the oldest first"
+        ahead = [lease.ahead for lease in container.leases]
+        assert ahead == sorted(ahead), f"{container} has what waits before what runs"
     for lease in container.leases:
         assert lease.outstanding > 0, f"{container} keeps an empty lease"
         assert not settings.shares or lease.outstanding == 1, f"{container} has inputs that it cannot run at once"

@@ -140,7 +140,7 @@ class Leasing:
 
     def recall_unstarted(self, container: Container) -> None:
         """Asks for all that waits in the container behind the input that runs."""
-        if container.function.settings.shares:
+        if container.function.shares:
             for lease in container.ahead:
                 self.recall(lease)
         elif container.crowded:

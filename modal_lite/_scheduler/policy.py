@@ -15,10 +15,14 @@ Containers. A container counts against the cores ("slots") while it starts or ru
 for a call. A function with work may always have one such container, so nobody starves and nested calls cannot deadlock.
 More than that it gets while slots are free; when they are not, each function with work is held to an equal share, so
 that a long map makes room for others as its leases end. Explicit numbers are taken at their word, whatever the number
-of cores: up to `max_containers`, and `min_containers` and `buffer_containers` beside the busy ones.
+of cores: `min_containers`, and `buffer_containers` beside the busy ones; and up to `max_containers`, as far as there is
+work for them. Beyond the cores, a container is started only if those that there are would take START_SECONDS or more
+for the inputs at hand, by the measured duration or by how long all of them are at an input already: tiny inputs are
+done sooner than a container starts, and slow ones get all the containers that they may have within a moment.
 """
 
 from collections.abc import Callable
+from itertools import islice
 
 from modal_lite._scheduler.records import Call, Container, ContainerState, Function, Lease
 
@@ -36,6 +40,9 @@ MAX_HELD = 64
 """Leases that a container may hold."""
 SLOW_SECONDS = 0.01
 """A lease without a report for this long, or for two inputs of its function, has what is unstarted in it recalled."""
+STALLED_SECONDS = 0.1
+"""If all containers of a function are at their inputs for this long, they are slow now, whatever was measured before;
+less may be a machine that is busy."""
 SHARE_SECONDS = 0.0005
 """Work of less than this is not worth dividing between containers."""
 LAST_PIECES = 8
@@ -46,6 +53,12 @@ MAX_LOSSES = 8
 """Lost containers that one input may cost before it fails."""
 MAX_START_FAILURES = 3
 """Containers in a row that may die at start before the waiting inputs fail."""
+START_SECONDS = 0.02
+"""Work for each container that there is, at the least, that makes one more than there are cores worth its start."""
+SLOW_START = 0.5
+"""Seconds in which a container is ready that has little to do for it; others are better started side by side."""
+GROWTH_INTERVAL = 0.005
+"""Seconds between two looks at how long the inputs of a function that may grow have run."""
 MIN_SCALEDOWN = 1.0
 """Seconds between two looks at an idle container that is kept, however short its scaledown window."""
 START_BACKOFF = 1.0
@@ -59,7 +72,7 @@ _RISE, _FALL = 0.25, 0.5
 def lease_size(function: Function, call: Call, available: int) -> int:
     """How many of the `available` inputs of the call's next range to lease at once."""
     duration, settings = function.duration, function.settings
-    if duration is None or call.added <= SMALL_CALL or available == 1 or settings.single_use or settings.shares:
+    if duration is None or call.added <= SMALL_CALL or available == 1 or settings.single_use or function.shares:
         return 1
     by_time = int(LEASE_SECONDS / duration) if duration > 0 else MAX_LEASE
     size = min(available, by_time, function.lease_size * GROWTH, MAX_LEASE)
@@ -82,7 +95,7 @@ def _sharers(function: Function, call: Call) -> int:
 def chunk_size(function: Function) -> int:
     """How many inputs a client should send together: what one lease would take if there were plenty."""
     duration = function.duration
-    if function.settings.shares:
+    if function.shares:
         # With every lease the container gets, and unpickles, the whole chunk.
         return 1
     if duration is None:
@@ -109,7 +122,7 @@ def may_hold_more(function: Function, container: Container, may_grow: Callable[[
     if not held:
         # It may still wait for a call that an input left behind: that keeps nobody from using it.
         return not (function.settings.single_use and container.used)
-    if function.settings.shares:
+    if function.shares:
         return _may_share(function, container, may_grow, now)
     if container.waiting or function.settings.single_use or function.duration is None:
         return False
@@ -169,6 +182,22 @@ def may_activate(function: Function, total_active: int, slots: int, demanding: i
     return total_active < slots or function.active < max(1, slots // max(1, demanding))
 
 
+def is_worth_a_start(function: Function, live: int, now: float) -> bool:
+    """True if the function has so much work for its `live` containers that one more is to run beside full cores."""
+    inputs = function.running + function.backlog
+    return inputs * max(function.duration or 0.0, _stalled(function, now)) > START_SECONDS * live
+
+
+def _stalled(function: Function, now: float) -> float:
+    """Seconds that each of its containers has been at its input by now, or at its start; 0 if that is soon over."""
+    containers = function.containers.values()
+    at_work = [now - c.leases[0].since for c in containers if c.leases and c.state is ContainerState.READY]
+    if at_work:
+        seconds = min(at_work)
+        return seconds if seconds > (SLOW_SECONDS if function.duration is None else STALLED_SECONDS) else 0.0
+    return max([now - c.since - SLOW_START for c in containers if c.state is ContainerState.STARTING], default=0.0)
+
+
 def wanted_containers(function: Function) -> int:
     """How many containers would be busy or warm if nothing held them back but `max_containers`."""
     settings = function.settings
@@ -191,7 +220,8 @@ def warm_containers(function: Function) -> int:
 
 def next_check(container: Container) -> float | None:
     """When the container, as it is now, may need something; None if it has all the time in the world."""
-    settings = container.function.settings
+    function = container.function
+    settings = function.settings
     if container.state is ContainerState.STARTING:
         return container.since + settings.startup_timeout
     if container.state is ContainerState.STOPPING:
@@ -199,8 +229,12 @@ def next_check(container: Container) -> float | None:
     if not container.leases:
         return container.since + settings.scaledown_window
     head = container.leases[0]
-    if settings.shares:
-        limit = min([d for lease in container.leases if (d := deadline(lease)) is not None], default=None)
+    if function.shares:
+        # There may be many leases, and this is asked whenever one of them comes or goes. Those that run stand in the
+        # order in which they began, before those that wait: of what is not interrupted the first is due first.
+        soonest = [lease for lease in container.leases if lease.interrupted is not None]
+        soonest += islice((lease for lease in container.leases if lease.interrupted is None), 1)
+        limit = min([due for lease in soonest if (due := deadline(lease)) is not None], default=None)
         to_recall = any([not lease.recalled for lease in container.ahead])
     elif head.interrupted is not None:
         return head.interrupted + INTERRUPT_GRACE

@@ -166,7 +166,7 @@ class Container(msgspec.Struct, eq=False):
     @property
     def unstarted(self) -> int:
         """How many inputs in it wait behind those that run."""
-        if self.function.settings.shares:
+        if self.function.shares:
             return len(self.ahead)
         return sum([lease.outstanding for lease in self.leases]) - 1 if self.leases else 0
 
@@ -180,7 +180,7 @@ class Container(msgspec.Struct, eq=False):
     @property
     def crowded(self) -> bool:
         """Inputs in it wait behind those that run."""
-        if self.function.settings.shares:
+        if self.function.shares:
             return bool(self.ahead)
         return len(self.leases) > 1 or (bool(self.leases) and self.leases[0].outstanding > 1)
 
@@ -215,7 +215,14 @@ class Function(msgspec.Struct, eq=False):
     start_failures: int = 0
     """Containers in a row that died before they were ready."""
     no_start_before: float = 0.0
+    growth_at: float = 0.0
+    """When it is looked at, or was last, for more containers than there are cores."""
     removed: bool = False
+    shares: bool = False
+    """`settings.shares`, which no change of the settings changes: asked for with every lease."""
+
+    def __post_init__(self) -> None:
+        self.shares = self.settings.shares
 
     @property
     def live(self) -> list[Container]:

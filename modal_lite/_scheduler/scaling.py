@@ -52,13 +52,23 @@ class Scaling:
         while live < wanted:
             if failing and not function.backlog:
                 return
-            if live >= policy.warm_containers(function) and not self._cores.may_activate(function):
-                return
+            if live >= policy.warm_containers(function):
+                if not self._cores.may_activate(function):
+                    return
+                if self._cores.full_with(function) and not policy.is_worth_a_start(function, live, now):
+                    self._look_again_soon(function, now)
+                    return
             if not self._devices.suffice(function):
                 self._make_room(function, now)
                 return
             self._start(function, now)
             live += 1
+
+    def _look_again_soon(self, function: Function, now: float) -> None:
+        """Has the function looked at when its inputs may have proved slow, if it is not to be already."""
+        if now >= function.growth_at:
+            function.growth_at = now + policy.GROWTH_INTERVAL
+            self._timetable.add(function.growth_at, function)
 
     def may_grow(self, function: Function) -> bool:
         """True if one more container of the function may start now."""

@@ -1,8 +1,9 @@
 """What is to be looked at later: one heap of times.
 
 A container has one valid entry, the one of its `check_at`; an input that waits for its retry has one until its call is
-cancelled; a function has one for each failed start. Entries that something earlier made void stay in the heap until
-they come up, or until there are as many of them as of the others.
+cancelled; a function has one for each failed start, and one while its inputs may prove slow enough for more containers.
+Entries that something earlier made void stay in the heap until they come up, or until there are as many of them as of
+the others.
 """
 
 import heapq

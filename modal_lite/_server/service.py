@@ -194,7 +194,7 @@ class Service:
     async def _get_stats(self, request: GetStats, payload: Payload) -> Reply:
         self._definition(request.function_id)
         stats = function_stats(self._running().scheduler.functions[request.function_id])
-        return StatsReply(stats.backlog, stats.num_total_runners, stats.num_running_inputs)
+        return StatsReply(stats.backlog, stats.num_total_runners, stats.num_running_inputs, stats.num_active_runners)
 
     # --- calls -------------------------------------------------------------------------------------------------------
 

@@ -163,8 +163,11 @@ def test_variants_work_again_when_the_app_runs_again() -> None:
 def test_update_autoscaler_is_checked(run: Any) -> None:
     with pytest.raises(InvalidError, match="max_containers=0"):
         same.update_autoscaler(max_containers=0)
-    with pytest.raises(InvalidError, match="min_containers=-1"):
-        same.keep_warm(-1)
+    with pytest.raises(InvalidError, match="min_containers=3 is over max_containers=2"):
+        same.update_autoscaler(min_containers=3, max_containers=2)
+    for size in (-1, None, 2.0, True):
+        with pytest.raises(InvalidError, match=rf"warm_pool_size={size}: must be an int of at least 0\."):
+            same.keep_warm(size)  # type: ignore[arg-type]
     limited = same.with_options(max_containers=2)
     with pytest.raises(InvalidError, match=r"min_containers=3 of same is over its max_containers=2; raise that first"):
         limited.keep_warm(3)

@@ -197,6 +197,20 @@ def test_peers_give_right_answers(peer: str, workload: str) -> None:
         assert isinstance(measured.get("value"), float), measured
 
 
+@pytest.mark.parametrize("peer", ["fresh", "mp_fork", "mp_forkserver", "mp_spawn"])
+def test_starts_of_a_process_can_be_measured(peer: str) -> None:
+    measured = run.run_once(peer, "start_noop", 0.1, timeout=30)
+
+    assert measured["n"] == 1
+    assert isinstance(measured.get("value"), float), measured
+
+
+def test_the_batched_function_is_measured_one_by_one_as_well() -> None:
+    measured = run.run_once("unbatched", "batched_5ms", 0.01, timeout=30)
+
+    assert isinstance(measured.get("value"), float), measured
+
+
 def test_every_name_is_declared() -> None:
     assert {"modal_lite", "ppe", "mp_imap", "synchronicity"} <= set(peers.installed())
     # Every workload needs something that peers can have.

@@ -8,6 +8,7 @@ from modal_lite._scheduler import events as on
 from modal_lite._scheduler import policy
 from modal_lite._scheduler.introspection import function_stats
 from modal_lite._scheduler.records import CONTAINER_TRANSITIONS, Container, ContainerState, IllegalTransition
+from modal_lite.types import FunctionStats
 from tests.scheduler.containers import Job
 from tests.scheduler.world import World
 
@@ -97,6 +98,71 @@ def test_an_explicit_maximum_is_taken_at_its_word() -> None:
     world.call("fu-narrow", 5)
     world.finish()
     assert world.peak == {"fu-wide": 8, "fu-narrow": 1}
+
+
+def test_more_containers_than_cores_are_started_for_inputs_that_prove_slow() -> None:
+    world = slow_world(slots=2, seconds=1.0)
+    world.add("fu-a", max_containers=6)
+    world.call("fu-a", 18)
+    assert world.alive("fu-a") == 2
+    world.pass_time(0.1)
+    assert world.alive("fu-a") == 6
+    world.pass_time(3.0)
+    assert world.calls["fc-1"].finished, "more than three rounds"
+
+
+def test_more_containers_than_cores_are_started_at_once_for_a_function_known_to_be_slow() -> None:
+    world = slow_world(slots=2, seconds=1.0)
+    world.add("fu-a", max_containers=6)
+    world.call("fu-a")
+    world.finish()
+    world.call("fu-a", 18)
+    assert world.alive("fu-a") == 6
+    world.finish()
+
+
+def test_more_containers_than_cores_are_started_for_inputs_that_become_slow() -> None:
+    world = World(2, lambda function_id, call_id, index, attempt: Job(0.000_1 if call_id == "fc-1" else 60.0))
+    world.add("fu-a", max_containers=6)
+    world.call("fu-a", 100)
+    world.finish()
+    world.call("fu-a", 18)
+    world.pass_time(0.09)
+    assert world.alive("fu-a") == 2
+    world.pass_time(0.11)
+    assert world.alive("fu-a") == 6
+    world.finish()
+
+
+@pytest.mark.parametrize("count", [10, 1_000, 20_000])
+def test_tiny_inputs_get_no_more_containers_than_cores(count: int) -> None:
+    world = World(2, lambda function_id, call_id, index, attempt: Job(0.000_001), check=False)
+    world.add("fu-a", max_containers=64)
+    call_id = world.call("fu-a", 1, closed=False)
+    for _ in range(count // 500):
+        world.run(lambda: world.scheduler.functions["fu-a"].backlog < 500)
+        world.add_inputs(call_id, 500)
+    world.close(call_id)
+    world.finish()
+    assert world.peak["fu-a"] <= 2
+
+
+def test_containers_are_not_more_than_the_work_at_hand_is_worth() -> None:
+    world = slow_world(slots=2, seconds=0.01)
+    world.add("fu-a", max_containers=100)
+    world.call("fu-a", 50)
+    world.finish()
+    assert 2 < world.peak["fu-a"] <= 0.01 * 50 / policy.START_SECONDS + 1
+
+
+def test_containers_that_are_slow_to_start_start_side_by_side() -> None:
+    world = slow_world(slots=2, seconds=1.0)
+    world.start_seconds = 60.0
+    world.add("fu-a", max_containers=8)
+    world.call("fu-a", 8)
+    world.pass_time(2.0)
+    assert world.alive("fu-a") == 8
+    world.finish()
 
 
 def test_a_lower_maximum_takes_hold_as_containers_come_free() -> None:
@@ -199,13 +265,43 @@ def test_statistics_count_what_waits_who_lives_and_what_runs() -> None:
     world = slow_world()
     function = world.add("fu-a", max_containers=3)
     world.call("fu-a", 10)
-    assert (function_stats(function).backlog, function_stats(function).num_total_runners) == (10, 3)
+    assert function_stats(function) == FunctionStats(10, 2, 0, 0)
     world.pass_time(0.1)
-    stats = function_stats(function)
-    assert (stats.backlog, stats.num_total_runners, stats.num_running_inputs) == (7, 3, 3)
+    assert function_stats(function) == FunctionStats(7, 3, 3, 3)
     world.finish()
+    assert function_stats(function) == FunctionStats(0, 3, 0, 0)
+
+
+def test_what_waits_in_a_container_is_backlog() -> None:
+    world = slow_world(slots=1, seconds=0.001)
+    function = world.add("fu-a", max_containers=1)
+    world.call("fu-a", 1_000)
+    world.pass_time(0.1)
+    assert function.running > 1
     stats = function_stats(function)
-    assert (stats.backlog, stats.num_total_runners, stats.num_running_inputs) == (0, 3, 0)
+    assert stats.backlog == function.backlog + function.running - 1
+    assert (stats.num_running_inputs, stats.num_active_runners) == (1, 1)
+    world.finish()
+
+
+def test_a_batch_that_waits_in_a_container_is_backlog() -> None:
+    world = slow_world(slots=1)
+    function = world.add("fu-a", max_containers=1, max_batch_size=4, batch_wait=0.01)
+    world.call("fu-a", 20)
+    world.pass_time(0.2)
+    assert function_stats(function) == FunctionStats(16, 1, 4, 1)
+    world.finish()
+
+
+def test_cancelled_inputs_are_no_backlog() -> None:
+    world = World(1, lambda function_id, call_id, index, attempt: Job(2.0, obeys=False))
+    function = world.add("fu-a", max_containers=1)
+    cancelled = world.call("fu-a", 5)
+    world.pass_time(0.1)
+    world.cancel(cancelled)
+    world.call("fu-a", 2)
+    assert function_stats(function) == FunctionStats(2, 1, 1, 1)
+    world.finish()
 
 
 def test_many_single_calls_leave_no_trace() -> None:
