@@ -123,7 +123,7 @@ class Snapshots:
         self._said.add(name)
         logger.warning(
             "enable_memory_snapshot=True has no effect on %s: after its import and its @modal_lite.enter(snap=True) "
-            "hooks %s, and such a process cannot be forked safely. Each container imports and enters by itself. Start "
+            "hooks %s; such a process cannot be forked safely. Each container imports and enters by itself. Start "
             "threads and use GPUs in a hook with plain @modal_lite.enter(), or in the function.",
             spec.tag,
             " and ".join(obstacles),

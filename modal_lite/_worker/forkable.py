@@ -23,16 +23,17 @@ _POLL = 0.002
 
 
 def obstacles() -> list[str]:
-    """What keeps this process from being forked, for people: phrases such as "2 threads are alive (…)"."""
+    """What keeps this process from being forked, for people: phrases such as "1 thread is alive: 'poller'"."""
     if _uses_gpu():
         return ["it uses a GPU (CUDA is initialised)"]
-    if threading.active_count() == 1 and not _try_fork():
+    named = [repr(thread.name) for thread in threading.enumerate() if thread is not threading.current_thread()]
+    if not named and not _try_fork():
         return [f"a fork of it does not get anywhere within {_TRIAL:g} seconds"]
-    others = _other_threads()
+    others = named or _other_threads()
     if not others:
         return []
     alive = "1 thread is" if len(others) == 1 else f"{len(others)} threads are"
-    return [f"{alive} alive ({', '.join(sorted(others))})"]
+    return [f"{alive} alive: {', '.join(sorted(others))}"]
 
 
 def _uses_gpu() -> bool:
@@ -76,7 +77,7 @@ def _try_fork() -> bool:
 
 
 def _other_threads() -> list[str]:
-    """Names of the threads that are alive beside this one."""
+    """Names of the threads that are alive beside this one, and that Python knows nothing of, where the system tells."""
     deadline = time.monotonic() + _END_WAIT
     while (others := _list_threads()) and time.monotonic() < deadline:
         time.sleep(_POLL)
@@ -84,17 +85,15 @@ def _other_threads() -> list[str]:
 
 
 def _list_threads() -> list[str]:
-    known = {t.native_id: t.name for t in threading.enumerate() if t is not threading.current_thread()}
+    mine = str(threading.get_native_id())
     try:
-        alive = [int(task.name) for task in _TASKS.iterdir()]
+        return [f"{_command(task)!r} of a library" for task in _TASKS.iterdir() if task.name != mine]
     except OSError:
-        return list(known.values())
-    mine = threading.get_native_id()
-    return [known.get(task) or f"{_command(task)}, of a library" for task in alive if task != mine]
+        return []  # Only Linux tells.
 
 
-def _command(task: int) -> str:
+def _command(task: Path) -> str:
     try:
-        return (_TASKS / str(task) / "comm").read_text().strip()
+        return (task / "comm").read_text().strip()
     except OSError:
         return "?"
