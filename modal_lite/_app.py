@@ -151,8 +151,8 @@ class _App:
             is_generator: For functions that return a generator without being a generator function.
             single_use_containers: A new container for every input.
             enable_memory_snapshot: Imports the function's module once and forks containers from the process that has
-                done so: they start at once and share its memory. Where that process cannot be forked, because it has
-                threads or uses a GPU, a warning is logged and containers import by themselves.
+                done so: they start at once and share its memory. If that process has threads or uses a GPU, it
+                cannot be forked: containers import by themselves then, and a warning is logged once.
             cpu: Cores that a container counts on, or a pair (request, limit): thread pools of libraries are made for so
                 many, and with less than one core it gets less time when others want some. Default: no hints.
             memory: MiB that a container needs, or a pair (request, limit). Over the limit it gets a `MemoryError`
