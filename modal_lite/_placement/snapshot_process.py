@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from modal_lite._core.ids import new_id
 from modal_lite._core.messages import ContainerSpec, Fork, SnapshotTaken, TakeSnapshot
@@ -88,7 +88,7 @@ class SnapshotProcess(ForkingProcess):
         self._waiting.clear()
         for child_id, _, _ in waiting:
             del self.containers[child_id]
-        return [(message, child) for _, message, child in waiting]  # type: ignore[misc]
+        return cast("list[tuple[Fork, LocalContainer]]", [(message, child) for _, message, child in waiting])
 
     def end(self) -> None:
         """Has the process end, and its containers with it. It is the template that tells when it has."""

@@ -25,6 +25,7 @@ from modal_lite._worker.lifecycle import Lifecycle, Loaded, load
 from modal_lite._worker.mixed_executor import MixedExecutor
 from modal_lite._worker.mixed_task_executor import MixedTaskExecutor
 from modal_lite._worker.resources import enter_resources, explain_shortage
+from modal_lite._worker.snapshot import part_from_snapshot
 from modal_lite._worker.sync_executor import SyncExecutor
 from modal_lite._worker.task_executor import TaskExecutor
 from modal_lite._worker.thread_executor import ThreadExecutor
@@ -106,6 +107,7 @@ def _begin(spec: ContainerSpec, leases: Leases, snapshot: Loaded | None) -> Life
             process.enter_own_environment(spec)
             enter_resources(spec)
             return load(spec).begin()
+        part_from_snapshot()
         process.enter_own_environment(spec)
         return snapshot.begin()
     except BaseException as error:

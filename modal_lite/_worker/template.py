@@ -37,7 +37,7 @@ from modal_lite._core.payload import Payload
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._worker.entry import Descriptors, run_container
 from modal_lite._worker.process import die_with, keep_memory
-from modal_lite._worker.snapshot import Snapshot, SnapshotDescriptors, part_from_snapshot, take_snapshot
+from modal_lite._worker.snapshot import Snapshot, SnapshotDescriptors, take_snapshot
 
 _COUNT = len(Descriptors._fields)
 _END_WAIT = 1.0
@@ -176,7 +176,6 @@ class Template:
         if self._snapshot is None:
             gc.enable()
             return run_container(spec, fds)
-        part_from_snapshot()
         return run_container(spec, fds, self._snapshot.loaded)
 
     def _signal(self, kill: Kill) -> None:

@@ -246,6 +246,7 @@ def test_a_snapshot_that_nobody_uses_ends(plane: Plane, log: Path, monkeypatch: 
 
 @pytest.mark.parametrize("taken", [True, False])
 def test_closing_leaves_nothing(log: Path, taken: bool) -> None:
+    before = psutil.Process().num_fds()
     with open_plane() as own:
         if taken:
             go(log)
@@ -259,6 +260,7 @@ def test_closing_leaves_nothing(log: Path, taken: bool) -> None:
         assert not running(snapshot)
         assert template is not None
         assert not running(template)
+    assert psutil.Process().num_fds() <= before
 
 
 def test_exits_run_when_the_placer_closes(log: Path) -> None:
