@@ -6,7 +6,6 @@ surroundings and the limits of one, and its output goes where the output of the 
 
 import gc
 import os
-import random
 import sys
 from typing import Any, NamedTuple
 
@@ -76,4 +75,4 @@ def part_from_snapshot() -> None:
     """
     numpy_random: Any = sys.modules.get("numpy.random")
     if numpy_random is not None:
-        numpy_random.seed(random.SystemRandom().getrandbits(32))
+        numpy_random.seed(int.from_bytes(os.urandom(4), sys.byteorder))
