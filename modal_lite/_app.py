@@ -150,6 +150,9 @@ class _App:
             name: Its name in the app. Default: the Python function's.
             is_generator: For functions that return a generator without being a generator function.
             single_use_containers: A new container for every input.
+            enable_memory_snapshot: Imports the function's module once and forks containers from the process that has
+                done so: they start at once and share its memory. If that process has threads or uses a GPU, it
+                cannot be forked: containers import by themselves then, and a warning is logged once.
             cpu: Cores that a container counts on, or a pair (request, limit): thread pools of libraries are made for so
                 many, and with less than one core it gets less time when others want some. Default: no hints.
             memory: MiB that a container needs, or a pair (request, limit). Over the limit it gets a `MemoryError`
@@ -167,7 +170,6 @@ class _App:
             volumes: No effect.
             region: No effect.
             cloud: No effect.
-            enable_memory_snapshot: No effect.
             interactive: No effect.
             block_network: No effect.
 
@@ -245,6 +247,8 @@ class _App:
             timeout: Seconds that one attempt at one input may take.
             startup_timeout: Seconds until the class is imported, made and entered. Default 300.
             single_use_containers: A new container, and a new instance, for every input.
+            enable_memory_snapshot: For each set of parameters, the class is imported and made, and its
+                `@modal_lite.enter(snap=True)` hooks run, once; containers are forked from the process that has done so.
             cpu: Cores that a container counts on.
             memory: MiB that a container needs, or a pair (request, limit).
             gpu: Devices that each container has to itself.
@@ -258,7 +262,6 @@ class _App:
             volumes: No effect.
             region: No effect.
             cloud: No effect.
-            enable_memory_snapshot: No effect.
             interactive: No effect.
             block_network: No effect.
 

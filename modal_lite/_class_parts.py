@@ -9,7 +9,6 @@ import msgspec
 from modal_lite._batching import Batching
 from modal_lite._concurrency import Concurrency, class_concurrency
 from modal_lite._function_info import generates, is_async
-from modal_lite._options import warn_of_unhonoured
 from modal_lite._partial_function import PartialFunction, check_parentheses, marked
 from modal_lite.exception import InvalidError
 
@@ -26,6 +25,9 @@ class Method(msgspec.Struct, frozen=True):
 
 class Enter(msgspec.Struct, frozen=True):
     """The mark of `@modal_lite.enter()`: runs before the first input."""
+
+    snap: bool = False
+    """It runs before those without; with `enable_memory_snapshot=True` once for many containers."""
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -51,18 +53,19 @@ def method(
 def enter(_warn_parentheses_missing: None = None, *, snap: bool = False) -> Callable[[Any], PartialFunction]:
     """Decorates a method that runs in each new container before its first input: `@modal_lite.enter()`.
 
-    Synchronous hooks run first, then asynchronous ones, each kind in the order of definition, those of base classes
-    first. A container takes inputs when all have returned; if one raises, the inputs that wait fail with its exception.
+    Hooks with `snap=True` run first; of these, and then of the others, synchronous ones before asynchronous ones, each
+    kind in the order of definition, those of base classes first. A container takes inputs when all have returned; if
+    one raises, the inputs that wait fail with its exception.
 
     Args:
-        snap: No effect on this backend, which says so once.
+        snap: If the class has `enable_memory_snapshot=True`, this hook runs once, in the process that containers are
+            forked from, and must not leave threads. On an event loop of its own, closed afterwards, if it is async.
 
     Raises:
         InvalidError: Parentheses are missing, or it is put on something else than a method without arguments.
     """
     check_parentheses(_warn_parentheses_missing, "@modal_lite.enter()")
-    warn_of_unhonoured({"snap": snap})
-    return lambda target: _hook(target, Enter(), "@modal_lite.enter()")
+    return lambda target: _hook(target, Enter(bool(snap)), "@modal_lite.enter()")
 
 
 def exit(_warn_parentheses_missing: None = None) -> Callable[[Any], PartialFunction]:

@@ -274,7 +274,12 @@ def _connect_in_process(first: AnyRequest) -> Connection:
 def _connect_in_container(first: AnyRequest) -> Connection:
     from modal_lite._transport.client_channel import ClientChannel
 
-    assert context.client_socket is not None
+    if context.client_socket is None:
+        raise ExecutionError(
+            "A hook with @modal_lite.enter(snap=True), or the import, of a class or function with "
+            "enable_memory_snapshot=True cannot call functions: it runs before there is a container. Call from a hook "
+            "with plain @modal_lite.enter()."
+        )
     if context.client_socket.fileno() < 0:
         return _OfAnotherProcess()  # Forks of a container do not keep its sockets.
     return ClientChannel(context.client_socket)

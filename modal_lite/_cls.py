@@ -114,7 +114,9 @@ class LocalClass:
         self.marks = marks_of(user_cls, self.methods)
         exits = [partial.raw_f for partial in partials.values() if partial.mark(Exit)]
         self.has_exits = bool(exits)
-        self.enters = tuple(partial.raw_f for partial in partials.values() if partial.mark(Enter))
+        enters = [(partial.raw_f, mark) for partial in partials.values() if (mark := partial.mark(Enter)) is not None]
+        self.snap_enters = tuple(raw_f for raw_f, mark in enters if mark.snap)
+        self.enters = tuple(raw_f for raw_f, mark in enters if not mark.snap)
         self._describe(exits)
 
     def infos(self, info: FunctionInfo) -> dict[str, FunctionInfo]:
@@ -123,7 +125,8 @@ class LocalClass:
 
     def _describe(self, exits: list[Callable[..., Any]]) -> None:
         methods = {name: MethodDescription(partial.raw_f, *kind_of(partial)) for name, partial in self.methods.items()}
-        setattr(self.user_cls, ATTRIBUTE, ClassDescription(self.user_cls, methods, self.enters, tuple(exits)))
+        description = ClassDescription(self.user_cls, methods, self.snap_enters, self.enters, tuple(exits))
+        setattr(self.user_cls, ATTRIBUTE, description)
 
 
 class _Obj:
@@ -260,7 +263,8 @@ class _Obj:
     def _enter_sync(self) -> list[Callable[..., Any]]:
         """Makes the instance and runs its sync hooks. Returns the async ones."""
         instance = self.instance()
-        hooks = self._local_class().enters
+        local = self._local_class()
+        hooks = (*local.snap_enters, *local.enters)
         for hook in hooks:
             if not inspect.iscoroutinefunction(hook):
                 hook(instance)

@@ -31,10 +31,8 @@ _UNHONOURED = (
     "volumes",
     "region",
     "cloud",
-    "enable_memory_snapshot",
     "interactive",
     "block_network",
-    "snap",
 )
 """Accepted for the sake of programs written for Modal; processes on this machine cannot honour them."""
 _said: set[str] = set()
@@ -65,6 +63,8 @@ def parse_changes(options: Mapping[str, Any]) -> dict[str, Any]:
         changes["retries"] = Retries.parse(given["retries"])
     if "single_use_containers" in given:
         changes["single_use"] = bool(given["single_use_containers"])
+    if "enable_memory_snapshot" in given:
+        changes["snapshot"] = bool(given["enable_memory_snapshot"])
     if "allow_concurrent_inputs" in given:
         check_within("allow_concurrent_inputs", given["allow_concurrent_inputs"], 1, MAX_INPUTS)
         changes["max_inputs"] = given["allow_concurrent_inputs"]

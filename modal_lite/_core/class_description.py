@@ -31,12 +31,14 @@ class ClassDescription(msgspec.Struct, frozen=True):
     Attributes:
         cls: The class, to be called with the parameters of the instance.
         methods: By name.
-        enters: Undecorated hooks to be called with the instance before the first input, in this order.
+        snap_enters: Undecorated hooks to be called with the instance first of all; a memory snapshot has their effect.
+        enters: The same, after those.
         exits: The same, after the last input.
     """
 
     cls: type
     methods: dict[str, MethodDescription]
+    snap_enters: tuple[Callable[..., Any], ...]
     enters: tuple[Callable[..., Any], ...]
     exits: tuple[Callable[..., Any], ...]
 

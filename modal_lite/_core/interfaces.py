@@ -90,8 +90,14 @@ class Placer(Protocol):
     def start(self, spec: ContainerSpec) -> PlacedContainer:
         """Starts a container; returns before it runs."""
 
+    def withdraw(self, container_id: str) -> bool:
+        """Gives a container up that is not running yet, though it was to be started; False if it may be running."""
+
     def kill(self, container_id: str, signal: int = 9) -> None:
         """Sends a signal to the container."""
+
+    def forget(self, function_id: str) -> None:
+        """Frees what is kept for containers of the function. There will be no more of them."""
 
     async def close(self, grace: float) -> None:
         """Ends every container within `grace` seconds, by force after that, and whatever else was started."""

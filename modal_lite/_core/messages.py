@@ -92,7 +92,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, array_like=True):
     sys_path: list[str]
     cwd: str
     env: dict[str, str]
-    """Variables to set, secrets and MODAL_* included."""
+    """Variables to set, secrets and MODAL_* included: those that all containers of the function have."""
     parameters: bytes | None = None
     """For a class: the packed arguments of its constructor; None for none."""
     cpu: float | None = None
@@ -107,6 +107,10 @@ class ContainerSpec(msgspec.Struct, frozen=True, array_like=True):
     """Inputs to call the function with together, in lists; 0: one by one, without lists."""
     batch_wait: float = 0.0
     """Seconds that the first input of a batch waits for others."""
+    own_env: dict[str, str] = {}
+    """Variables to set besides, of this container alone."""
+    snapshot: bool = False
+    """It is to be forked from a snapshot process."""
 
 
 # --- data channel ----------------------------------------------------------------------------------------------------
@@ -241,6 +245,26 @@ class Kill(msgspec.Struct, frozen=True, array_like=True, tag=31):
     signal: int
 
 
+class TakeSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=35):
+    """To the template: fork a process that loads what the spec is for, and then forks containers from that.
+
+    Its descriptors travel as a container's do. To the template it is one more container, `snapshot_id`.
+    """
+
+    snapshot_id: str
+    spec: ContainerSpec
+    """That of any container of the function."""
+
+
+class SnapshotTaken(msgspec.Struct, frozen=True, array_like=True, tag=36):
+    """From the snapshot process, once: what it was to load is loaded, or that has failed. It forks now, or ends."""
+
+    failed: bool
+    """The user's code raised: containers will report that instead of getting ready."""
+    obstacles: list[str]
+    """What keeps the process from being forked, for people; it ends then."""
+
+
 class Forked(msgspec.Struct, frozen=True, array_like=True, tag=32):
     """From the template: the container is process `pid`."""
 
@@ -262,5 +286,5 @@ class Exited(msgspec.Struct, frozen=True, array_like=True, tag=34):
     status: int
 
 
-ToTemplate = Fork | Kill
-FromTemplate = Forked | ForkFailed | Exited
+ToTemplate = Fork | TakeSnapshot | Kill
+FromTemplate = Forked | ForkFailed | Exited | SnapshotTaken

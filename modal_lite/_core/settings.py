@@ -24,6 +24,8 @@ class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True):
     retries: Retries | None = None
     single_use: bool = False
     """A container ends after one input."""
+    snapshot: bool = False
+    """Containers are forked from a process that has imported the module and run the first hooks."""
     exit_grace: float = 0.0
     """What the exit hooks of a container may take, where nobody is in a hurry."""
     cpu: float | None = None

@@ -53,6 +53,10 @@ class LocalContainer:
         memory = [] if self._memory_fd is None else [self._memory_fd]
         return [*(end.fileno() for end in self._theirs), self._progress.fd, *self._write_ends, *memory]
 
+    def output_fds(self) -> list[int]:
+        """The container's ends of stdout and stderr, until it has them."""
+        return list(self._write_ends)
+
     def close_remote(self) -> None:
         """Closes the container's ends here, once it has them or never will. Safe to call again."""
         for end in self._theirs:

@@ -183,6 +183,7 @@ class ControlPlane:
         for function_id in function_ids:
             self.functions.pop(function_id, None)
             self._start_failures.pop(function_id, None)
+            self._placer.forget(function_id)
         self._hurried -= function_ids
 
     def _hurry(self, function_ids: set[str]) -> None:
@@ -238,8 +239,6 @@ class ControlPlane:
             environment.cwd,
             {
                 **definition.env,
-                **({"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}),
-                "MODAL_TASK_ID": container_id,
                 "MODAL_IS_REMOTE": "1",
                 "MODAL_ENVIRONMENT": os.environ.get("MODAL_ENVIRONMENT", "main"),
             },
@@ -250,6 +249,8 @@ class ControlPlane:
             settings.max_inputs,
             settings.max_batch_size,
             settings.batch_wait,
+            {**({"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}), "MODAL_TASK_ID": container_id},
+            settings.snapshot,
         )
 
     def _waiting_of(self, container_id: str) -> Callable[[int], None]:
@@ -263,6 +264,8 @@ class ControlPlane:
         link = self.links.get(command.container_id)
         if link is not None:
             link.stopping = True
+            if self._placer.withdraw(command.container_id):
+                return
             definition = link.definition
             exits = 0.0 if definition.function_id in self._hurried else definition.settings.exit_grace
             link.control.send(Stop(STOP_GRACE, exits))

@@ -21,10 +21,11 @@ from modal_lite._worker.batch_executor import BatchExecutor
 from modal_lite._worker.control import TERM_GRACE, Control
 from modal_lite._worker.executor import Executor
 from modal_lite._worker.leases import Leases
-from modal_lite._worker.lifecycle import Lifecycle, begin
+from modal_lite._worker.lifecycle import Lifecycle, Loaded, load
 from modal_lite._worker.mixed_executor import MixedExecutor
 from modal_lite._worker.mixed_task_executor import MixedTaskExecutor
 from modal_lite._worker.resources import enter_resources, explain_shortage
+from modal_lite._worker.snapshot import part_from_snapshot
 from modal_lite._worker.sync_executor import SyncExecutor
 from modal_lite._worker.task_executor import TaskExecutor
 from modal_lite._worker.thread_executor import ThreadExecutor
@@ -46,12 +47,22 @@ class Descriptors(NamedTuple):
     """What the two ends of the data channel share, on systems that have such memory."""
 
 
-def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
-    """Serves the function of the spec until the plane is done with it. Returns the exit status."""
+def run_container(spec: ContainerSpec, fds: Descriptors, snapshot: Loaded | None = None) -> int:
+    """Serves the function of the spec until the plane is done with it. Returns the exit status.
+
+    Args:
+        spec: What to serve.
+        fds: What the container inherits; closed in the end.
+        snapshot: The function, or the instance, if that is here already: this process was forked from its snapshot.
+    """
     for fd in fds:
         if fd is not None:
             os.set_inheritable(fd, False)
-    process.redirect_output(fds.stdout, fds.stderr)
+    if snapshot is None:
+        process.redirect_output(fds.stdout, fds.stderr)
+    else:
+        # What the user's code has put in the place of `sys.stdout`, or knows as such, stays.
+        process.redirect_descriptors(fds.stdout, fds.stderr)
     data = socket.socket(fileno=fds.data)
     words = attach(fds.progress)
     os.close(fds.progress)
@@ -70,7 +81,7 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
     process.reset_in_forks(held if memory is None else [*held, memory], control.fds)
     _handle_signals(control)
     control.start()
-    life = _begin(spec, leases)
+    life = _begin(spec, leases, snapshot)
     if life is None:
         return 1
     try:
@@ -88,12 +99,17 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
     return control.status
 
 
-def _begin(spec: ContainerSpec, leases: Leases) -> Lifecycle | None:
+def _begin(spec: ContainerSpec, leases: Leases, snapshot: Loaded | None) -> Lifecycle | None:
     """The user's function, or class, ready for inputs; None if that fails, which is reported."""
     try:
-        process.enter_surroundings(spec)
-        enter_resources(spec)
-        return begin(spec)
+        if snapshot is None:
+            process.enter_surroundings(spec)
+            process.enter_own_environment(spec)
+            enter_resources(spec)
+            return load(spec).begin()
+        part_from_snapshot()
+        process.enter_own_environment(spec)
+        return snapshot.begin()
     except BaseException as error:
         explain_shortage(error)
         failure, payload = pack_exception(error, FailureKind.INIT)

@@ -1,10 +1,11 @@
 """The life of a user's class in a container: made, entered, called, left.
 
-    import of the module ─► constructor ─► sync enters ─► async enters ─► inputs ─► exits
+    import of the module ─► constructor ─► enters with snap=True ─► other enters ─► inputs ─► exits
 
-Synchronous hooks run on the main thread without an event loop, asynchronous ones on the loop that the async methods
-use. Exits run in the order of their definition, those of base classes first, however the inputs ended, unless the
-enters were not all done: then there is nothing to leave.
+Synchronous hooks run first of their kind, on the main thread without an event loop, asynchronous ones on the loop that
+the async methods use. A memory snapshot is taken before the enters without `snap=True`; what is asynchronous of those
+with it runs on a loop that is closed then. Exits run in the order of their definition, those of base classes first,
+however the inputs ended, unless the enters were not all done: then there is nothing to leave.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterable
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 from modal_lite._core.class_description import ATTRIBUTE, ClassDescription, unpack_parameters
 from modal_lite._core.messages import ContainerSpec
@@ -69,32 +70,62 @@ class Lifecycle:
             hook()
 
 
-def begin(spec: ContainerSpec) -> Lifecycle:
-    """Loads what the container is for; makes and enters the instance if it is a class.
+class Loaded(NamedTuple):
+    """A container's function, or the instance of its class before any hook has run."""
+
+    callees: Callees
+    snap_enters: tuple[Callable[[], Any], ...] = ()
+    """The hooks that run first, in this order."""
+    enters: tuple[Callable[[], Any], ...] = ()
+    """The hooks that run then."""
+    exits: tuple[Callable[[], Any], ...] = ()
+
+    def enter_early(self) -> "Loaded":
+        """Runs the hooks that run first and nothing else, and returns what is left. Raises what a hook raises."""
+        life = Lifecycle({}, self.snap_enters)
+        life.enter(self.snap_enters, ())
+        life.close()
+        return self._replace(snap_enters=())
+
+    def begin(self) -> Lifecycle:
+        """Runs the hooks. Raises what a hook raises."""
+        enters = self.snap_enters + self.enters
+        life = Lifecycle(self.callees, (*enters, *self.exits))
+        life.enter(enters, self.exits)
+        return life
+
+
+def load(spec: ContainerSpec) -> Loaded:
+    """Loads what the container is for; makes the instance if it is a class.
 
     Raises:
-        BaseException: What `find_object`, the constructor or a hook raises.
+        BaseException: What `find_object` or the constructor raises.
     """
     found = find_object(spec)
     description = getattr(found, ATTRIBUTE, None)
     if isinstance(description, ClassDescription):
-        return _enter(description, spec.tag, spec.parameters)
+        return _make(description, spec.tag, spec.parameters)
     function = unwrap(found, spec)
-    return Lifecycle({"": Callee(function, spec.tag, spec.is_generator, is_async(function))})
+    return Loaded({"": Callee(function, spec.tag, spec.is_generator, is_async(function))})
 
 
-def _enter(description: ClassDescription, tag: str, parameters: bytes | None) -> Lifecycle:
+def _make(description: ClassDescription, tag: str, parameters: bytes | None) -> Loaded:
     args, kwargs = ([], {}) if parameters is None else unpack_parameters(parameters)
     instance = description.cls(*args, **kwargs)
     callees = {
         name: Callee(MethodType(method.raw_f, instance), f"{tag}.{name}", method.is_generator, method.is_async)
         for name, method in description.methods.items()
     }
-    enters = sorted((MethodType(hook, instance) for hook in description.enters), key=_is_async)
-    exits = tuple(MethodType(hook, instance) for hook in description.exits)
-    life = Lifecycle(callees, (*enters, *exits))
-    life.enter(enters, exits)
-    return life
+
+    def bound(hooks: Iterable[Callable[..., Any]]) -> tuple[Callable[[], Any], ...]:
+        return tuple(MethodType(hook, instance) for hook in hooks)
+
+    return Loaded(
+        callees,
+        bound(sorted(description.snap_enters, key=_is_async)),
+        bound(sorted(description.enters, key=_is_async)),
+        bound(description.exits),
+    )
 
 
 def _is_async(hook: Callable[..., Any]) -> bool:

@@ -41,12 +41,17 @@ def keep_memory() -> None:
 
 def redirect_output(stdout_fd: int, stderr_fd: int) -> None:
     """Makes the pipes this process's standard output and error, and closes the descriptors."""
+    redirect_descriptors(stdout_fd, stderr_fd)
+    sys.stdout = sys.__stdout__ = _text_stream(1, "<stdout>", "strict")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _text_stream(2, "<stderr>", "backslashreplace")  # type: ignore[misc]
+
+
+def redirect_descriptors(stdout_fd: int, stderr_fd: int) -> None:
+    """The same below `sys.stdout` and `sys.stderr`, which stay the objects that they are."""
     os.dup2(stdout_fd, 1)
     os.dup2(stderr_fd, 2)
     os.close(stdout_fd)
     os.close(stderr_fd)
-    sys.stdout = sys.__stdout__ = _text_stream(1, "<stdout>", "strict")  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _text_stream(2, "<stderr>", "backslashreplace")  # type: ignore[misc]
 
 
 def _text_stream(fd: int, name: str, errors: str) -> io.TextIOWrapper:
@@ -57,7 +62,7 @@ def _text_stream(fd: int, name: str, errors: str) -> io.TextIOWrapper:
 
 
 def enter_surroundings(spec: ContainerSpec) -> None:
-    """Gives this process the working directory, the module path and the environment of the spec.
+    """Gives this process the working directory, the module path and the environment that all containers of it have.
 
     Raises:
         OSError: There is no such directory.
@@ -68,6 +73,11 @@ def enter_surroundings(spec: ContainerSpec) -> None:
     sys.argv[:] = [spec.main.path or spec.main.name if spec.main is not None else ""]
     # The template may have looked into directories of the path before files were put there.
     importlib.invalidate_caches()
+
+
+def enter_own_environment(spec: ContainerSpec) -> None:
+    """Gives this process the variables that are its own."""
+    os.environ.update(spec.own_env)
 
 
 def reset_in_forks(held: Sequence[Closable], fds: list[int]) -> None:

@@ -163,6 +163,15 @@ class Plane:
     def kill(self, container: Container, signum: int) -> None:
         self._loop.call_soon_threadsafe(self.placer.kill, container.placed.container_id, signum)
 
+    def withdraw(self, container: Container) -> bool:
+        async def withdraw() -> bool:
+            return self.placer.withdraw(container.placed.container_id)
+
+        return bool(self._run(withdraw()))
+
+    def forget(self, function_id: str) -> None:
+        self._loop.call_soon_threadsafe(self.placer.forget, function_id)
+
     def end_containers(self) -> None:
         """Ends what a test has left, and checks that it can be ended."""
         for container in self._containers.values():
@@ -177,10 +186,13 @@ class Plane:
 
     def close(self) -> None:
         self.end_containers()
-        self._run(self.placer.close(1.0))
+        self.close_placer()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def close_placer(self) -> None:
+        self._run(self.placer.close(1.0))
 
     def _run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(WAIT)
@@ -195,6 +207,7 @@ class Plane:
 def container_spec(container_id: str, name: str, **fields: Any) -> ContainerSpec:
     here = str(Path(__file__).parent)
     given: dict[str, Any] = {
+        "function_id": "fu-1",
         "module_name": "functions_to_run",
         "file_path": None,
         "serialized": None,
@@ -208,7 +221,6 @@ def container_spec(container_id: str, name: str, **fields: Any) -> ContainerSpec
         container_id=container_id,
         app_id="ap-1",
         app_name="test",
-        function_id="fu-1",
         tag=name,
         qualname=name,
         **(given | fields),
