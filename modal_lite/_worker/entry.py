@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 from types import FrameType
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from modal_lite._worker import process
 from modal_lite._worker.async_batch_executor import AsyncBatchExecutor
 from modal_lite._worker.async_executor import AsyncExecutor
 from modal_lite._worker.batch_executor import BatchExecutor
+from modal_lite._worker.breakpoints import breakpoint_on_terminal
 from modal_lite._worker.control import TERM_GRACE, Control
 from modal_lite._worker.executor import Executor
 from modal_lite._worker.leases import Leases
@@ -70,12 +72,24 @@ def run_container(spec: ContainerSpec, fds: Descriptors) -> int:
     process.reset_in_forks(held if memory is None else [*held, memory], control.fds)
     _handle_signals(control)
     control.start()
+    context.terminal = control.terminal
+    sys.breakpointhook = breakpoint_on_terminal
+    try:
+        if spec.terminal is not None:
+            control.terminal.attach(spec.terminal)
+        return _serve(spec, control, leases, words)
+    finally:
+        control.terminal.release()
+
+
+def _serve(spec: ContainerSpec, control: Control, leases: Leases, words: "memoryview[int]") -> int:
+    """Begins, runs inputs, ends. Returns the exit status."""
     life = _begin(spec, leases)
     if life is None:
         return 1
     try:
         control.executor = _executor(spec, life, leases, words)
-        channel.send(Ready(os.getpid()))
+        leases.channel.send(Ready(os.getpid()))
         control.executor.serve()
     except ConnectionClosed:
         pass

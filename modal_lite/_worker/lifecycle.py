@@ -75,6 +75,10 @@ def begin(spec: ContainerSpec) -> Lifecycle:
     Raises:
         BaseException: What `find_object`, the constructor or a hook raises.
     """
+    if spec.runs_program:
+        from modal_lite._worker.program import run_program
+
+        return Lifecycle({"": Callee(run_program, spec.tag, is_generator=False, is_async=False)})
     found = find_object(spec)
     description = getattr(found, ATTRIBUTE, None)
     if isinstance(description, ClassDescription):

@@ -56,6 +56,13 @@ def _text_stream(fd: int, name: str, errors: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", errors, line_buffering=True)
 
 
+def standard_input() -> io.TextIOWrapper:
+    """A text stream for what descriptor 0 is now, with nothing of what it was."""
+    raw = io.FileIO(0, closefd=False)
+    raw.name = "<stdin>"
+    return io.TextIOWrapper(io.BufferedReader(raw), "utf-8", "strict")
+
+
 def enter_surroundings(spec: ContainerSpec) -> None:
     """Gives this process the working directory, the module path and the environment of the spec.
 

@@ -34,6 +34,7 @@ class Template:
         self._frames = frames
         self._descriptors = descriptors
         self._containers: dict[int, str] = {}
+        self._with_terminal: set[int] = set()
         self._pid = os.getpid()
         self._wake_reader, self._wake_writer = os.pipe()
 
@@ -80,6 +81,8 @@ class Template:
             if pid == 0:
                 self._become_container(spec, Descriptors(*fds))
             self._containers[pid] = spec.container_id
+            if spec.terminal is not None:
+                self._with_terminal.add(pid)
             self._channel.send(Forked(spec.container_id, pid))
         finally:
             for fd in fds:
@@ -90,8 +93,9 @@ class Template:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            # A group of its own: what it leaves running can be ended with it.
-            os.setpgid(0, 0)
+            # A session, and with it a group, of its own: what it leaves running can be ended with it, and it can have a
+            # terminal.
+            os.setsid()
             die_with(self._pid)
             self._frames.close()
             self._descriptors.close()
@@ -126,10 +130,15 @@ class Template:
     def _forget(self, pid: int) -> None:
         del self._containers[pid]
         _kill_group(pid)
+        if pid in self._with_terminal:
+            self._with_terminal.discard(pid)
+            _kill_sessions({pid})
 
     def _end_all(self) -> None:
         for pid in self._containers:
             os.kill(pid, signal.SIGKILL)
+        # Any of them may have asked for a terminal.
+        _kill_sessions(set(self._containers))
         for pid, container_id in list(self._containers.items()):
             _, status = os.waitpid(pid, 0)
             self._forget(pid)
@@ -146,6 +155,24 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass  # Nothing left (macOS says EPERM for a group of zombies).
+
+
+def _kill_sessions(leaders: set[int]) -> None:
+    """Ends what shells in containers have left running: the jobs of an interactive shell have groups of their own.
+
+    Where there is no /proc, the SIGHUP that they get with the end of their terminal has to do.
+    """
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        if not entry.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", "rb") as file:
+                # The name, in parentheses, may contain anything; behind it: state, parent, group, session.
+                session = int(file.read().rpartition(b")")[2].split()[3])
+            if session in leaders and int(entry) not in leaders:
+                os.kill(int(entry), signal.SIGKILL)
+        except (OSError, ValueError, IndexError):
+            continue  # It has ended meanwhile.
 
 
 def _do_nothing(signum: int, frame: FrameType | None) -> None:
