@@ -9,8 +9,8 @@ async def _interact() -> None:
 
     From then on, until its input is done, standard input, output and error are that terminal: `input()`, pdb,
     `IPython.embed()` and whatever else needs one work, Ctrl-C is a `KeyboardInterrupt` in the function, and nothing
-    else is shown there. `breakpoint()` does this by itself. If another container has the terminal it waits for its turn,
-    blocking the thread, as all that follows will. Its time counts against the `timeout` of the function.
+    else is shown there. `breakpoint()` does this by itself. If another container has the terminal it waits for its
+    turn, blocking the thread, as all that follows will. Its time counts against the `timeout` of the function.
 
     Raises:
         InvalidError: This is no container; or the program was not started with `modal-lite run -i`, nor the app with
