@@ -16,8 +16,8 @@ from modal_lite._worker.terminal import ContainerTerminal
 
 TERM_GRACE = 1.0
 """Seconds to leave within after SIGTERM or SIGINT."""
-_STOP, _LOOK = b"!", b"?"
-"""What is written to wake the thread: it is to stop; there is something new to be watched."""
+_STOP, _INTERRUPT, _LOOK = b"!", b"^", b"?"
+"""What is written to wake the thread: all is to end; the running inputs are; there is something new to be watched."""
 _FIRST_NUDGE = 0.001
 _LAST_NUDGE = 0.05
 
@@ -58,6 +58,10 @@ class Control:
         """For signal handlers: the container is to leave with this status. Takes no locks, starts no thread."""
         self.status = status
         self._write_wake(_STOP)
+
+    def request_interrupt(self) -> None:
+        """For signal handlers: what runs is to be interrupted, as if its call were cancelled."""
+        self._write_wake(_INTERRUPT)
 
     def leave_within(self, grace: float) -> None:
         """Ends the process after `grace` seconds, if it has not ended then."""
@@ -109,12 +113,19 @@ class Control:
             ready = {fd for fd, _ in poll.poll(None if delay is None else delay * 1000)}
             if delay is not None and not ready:
                 self._nudge(delay)
-            if self._wake_reader in ready and _STOP in os.read(self._wake_reader, 64):
-                self._stop(TERM_GRACE, 0.0)
+            if self._wake_reader in ready:
+                self._woken(os.read(self._wake_reader, 64))
             if terminal is not None and terminal[0] in ready:
                 self.terminal.pass_on()
             if self._channel.fileno() in ready:
                 return
+
+    def _woken(self, wanted: bytes) -> None:
+        if _STOP in wanted:
+            self._stop(TERM_GRACE, 0.0)
+        elif _INTERRUPT in wanted:
+            for found in self._leases.interrupt_all():
+                self._interrupt(found, timed_out=False)
 
     def _nudge(self, delay: float) -> None:
         if self.executor is not None and self.executor.nudge():

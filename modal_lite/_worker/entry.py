@@ -17,7 +17,7 @@ from modal_lite._transport.progress import attach
 from modal_lite._transport.shared_memory import SharedMemory
 from modal_lite._worker import process
 from modal_lite._worker.async_batch_executor import AsyncBatchExecutor
-from modal_lite._worker.async_executor import AsyncExecutor
+from modal_lite._worker.async_executor import AsyncExecutor, guard
 from modal_lite._worker.batch_executor import BatchExecutor
 from modal_lite._worker.breakpoints import breakpoint_on_terminal
 from modal_lite._worker.control import TERM_GRACE, Control
@@ -141,10 +141,23 @@ def _handle_signals(control: Control) -> None:
         control.request_stop(0)
 
     def on_sigint(signum: int, frame: FrameType | None) -> None:
-        executor = control.executor
-        if executor is not None and executor.runs_user_code(frame):
+        executor, on_terminal = control.executor, control.terminal.attached
+        if executor is not None and (executor.runs_user_code(frame) or (on_terminal and _is_in_task(frame))):
             raise KeyboardInterrupt
-        control.request_stop(INTERRUPTED)
+        if executor is not None and on_terminal:
+            # It was typed there, and is for what runs, not for the container.
+            control.request_interrupt()
+        else:
+            control.request_stop(INTERRUPTED)
 
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.signal(signal.SIGINT, on_sigint)
+
+
+def _is_in_task(frame: FrameType | None) -> bool:
+    """True if the frame is one of a coroutine of the user's, or was called there, by a debugger say."""
+    while frame is not None:
+        if frame.f_code is guard.__code__:
+            return True
+        frame = frame.f_back
+    return False

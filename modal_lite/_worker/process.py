@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 
+from modal_lite._core import context
 from modal_lite._core.messages import ContainerSpec
 from modal_lite._transport.forks import Closable
 
@@ -85,6 +86,7 @@ def reset_in_forks(held: Sequence[Closable], fds: list[int]) -> None:
             each.close()
         while fds:
             os.close(fds.pop())
+        context.terminal = None  # The container's. If it is attached, its standard streams are here as well.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGURG, signal.SIG_DFL)

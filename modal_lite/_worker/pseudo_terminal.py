@@ -57,15 +57,13 @@ class PseudoTerminal:
         except (BlockingIOError, InterruptedError):
             return 0
 
-    def mark(self) -> bytes:
-        """Writes a mark behind everything that was written so far, and returns it.
+    def write_mark(self, mark: bytes) -> None:
+        """Writes something, in one piece, behind everything that was written so far.
 
         Reading nothing does not mean that nothing is left: the system passes bytes on in its own time.
         """
-        mark = b"\x1b]" + os.urandom(16).hex().encode() + b"\x07"
         attributes = termios.tcgetattr(self.inner)
         attributes[3] &= ~termios.ECHO
         # What is typed must not be echoed in the midst of it.
         termios.tcsetattr(self.inner, termios.TCSANOW, attributes)
         os.write(self.inner, mark)
-        return mark

@@ -113,9 +113,11 @@ class ContainerTerminal:
             flush_output()
             self._streams.restore()
             self._streams = None
-            self.attached = False
             self._released.clear()
-            self._mark = self._terminal.mark()
+            # Known before the terminal is let go of: all that comes until then is to be shown.
+            self._mark = mark = os.urandom(16).hex().encode()
+            self.attached = False
+            self._terminal.write_mark(mark)
             self._wake()
             self._released.wait()
 

@@ -56,6 +56,18 @@ PROGRAM = """
         for i in range(2):
             print("number", i, sys.stdout.isatty())
             yield i
+    @app.function()
+    async def sleeps(first_stop: bool = False):
+        import asyncio
+        modal_lite.interact()
+        if first_stop:
+            breakpoint()
+            return "went on"
+        try:
+            print("sleeping")
+            await asyncio.sleep(60)
+        finally:
+            print("cleaned up")
     @app.cls()
     class Model:
         size: int = modal_lite.parameter(default=1)
@@ -169,7 +181,7 @@ def test_a_flood_arrives_whole_and_in_order(terminal: Spawn) -> None:
     assert child.before.split() == [str(i) for i in range(1, 60001)]
 
 
-def test_a_shell_needs_no_importable_function_but_one_that_is_there(terminal: Spawn) -> None:
+def test_a_shell_is_for_a_function_or_a_class(terminal: Spawn) -> None:
     child = terminal("shell", "program.py::Model.scaled", "--cmd", "echo in the class")
     child.expect_exact("in the class")
     assert ends(child) == 0
@@ -212,6 +224,24 @@ def test_containers_take_turns(terminal: Spawn) -> None:
         child.expect_exact(f"hello {name} True True\r\n")
     child.expect_exact("['asked', 'asked']")
     assert ends(child) == 0
+
+
+def test_ctrl_c_in_an_async_function(terminal: Spawn) -> None:
+    child = terminal("run", "-i", "program.py::sleeps", "--first-stop")
+    child.expect_exact("(Pdb) ")
+    child.sendline("import time; print('blo' + 'cking'); time.sleep(60)")
+    child.expect_exact("blocking")
+    child.sendintr()
+    child.expect_exact("(Pdb) ")
+    child.sendline("c")
+    child.expect_exact("went on\r\n")
+    assert ends(child) == 0
+    child = terminal("run", "-i", "program.py::sleeps")
+    child.expect_exact("sleeping\r\n")
+    child.sendintr()
+    child.expect_exact("cleaned up\r\n")
+    child.expect_exact("was cancelled")
+    assert ends(child) == 1
 
 
 def test_ipython(terminal: Spawn) -> None:
