@@ -78,6 +78,15 @@ PROGRAM = """
         @modal_lite.method()
         def count(self, n: int):
             yield from range(n)
+    @app.cls()
+    class Entered:
+        @modal_lite.enter()
+        def start(self):
+            modal_lite.interact()
+            self.name = input("entering? ")
+        @modal_lite.method()
+        def method(self):
+            return "entered as " + self.name
     @app.local_entrypoint()
     def asks_twice():
         chatter.spawn()
@@ -242,6 +251,14 @@ def test_ctrl_c_in_an_async_function(terminal: Spawn) -> None:
     child.expect_exact("cleaned up\r\n")
     child.expect_exact("was cancelled")
     assert ends(child) == 1
+
+
+def test_a_hook_that_asks_has_the_terminal_until_the_next_input_is_done(terminal: Spawn) -> None:
+    child = terminal("run", "-i", "program.py::Entered.method")
+    child.expect_exact("entering? ")
+    child.sendline("me")
+    child.expect_exact("entered as me\r\n")
+    assert ends(child) == 0
 
 
 def test_ipython(terminal: Spawn) -> None:
