@@ -27,6 +27,7 @@ from modal_lite.functions import Function, FunctionCall, gather
 from modal_lite.output import enable_output
 from modal_lite.retries import Retries
 from modal_lite.secret import Secret
+from modal_lite.terminal import interact
 from modal_lite.types import FunctionStats
 
 __version__ = "0.1.0"
@@ -53,6 +54,7 @@ __all__ = [
     "exit",
     "functions",
     "gather",
+    "interact",
     "is_local",
     "method",
     "parameter",

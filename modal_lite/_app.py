@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ from modal_lite._functions import _Function
 from modal_lite._local_entrypoint import LocalEntrypoint
 from modal_lite._options import apply_changes, apply_marks, parse_changes, parse_env, warn_of_unhonoured
 from modal_lite._partial_function import PartialFunction, check_parentheses
+from modal_lite._terminal import CallersTerminal
 from modal_lite.exception import InvalidError
 from modal_lite.retries import Retries
 from modal_lite.secret import Secret
@@ -339,15 +341,19 @@ class _App:
     # --- running -----------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def run(self) -> AsyncGenerator["_App", None]:
+    async def run(self, *, interactive: bool = False) -> AsyncGenerator["_App", None]:
         """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
         Containers start when functions are called. At the end of the block, however it ends, calls that still run are
         cancelled and the containers stopped, within about two seconds. Exit hooks of classes may take 30 seconds more,
         unless Ctrl-C ends them. The app may be run again afterwards.
 
+        Args:
+            interactive: Functions can have this program's terminal: by `modal_lite.interact()`, or `breakpoint()`.
+
         Raises:
-            InvalidError: The app is already running, or this is a container.
+            InvalidError: The app is already running, or this is a container; or there is no terminal, if it is to be
+                `interactive`.
             SerializationError: A function that is to travel pickled cannot be.
         """
         if not is_local():
@@ -357,6 +363,12 @@ class _App:
             )
         if self._app_id is not None:
             raise InvalidError("The app is already running and cannot be started again before it has stopped.")
+        with CallersTerminal("An interactive run") if interactive else nullcontext() as terminal:
+            async with self._running(terminal):
+                yield self
+
+    @asynccontextmanager
+    async def _running(self, terminal: CallersTerminal | None) -> AsyncGenerator[None, None]:
         client, app_id = current_client(), new_id("ap")
         self._app_id = app_id
         hurried = False
@@ -369,7 +381,9 @@ class _App:
             label = self._name or app_id
             definitions = [function._definition(app_id, label) for function in self._hydrated]
             await client.open_app(app_id, label, definitions)
-            yield self
+            if terminal is not None:
+                await client.open_terminal(terminal, app_id, None)
+            yield
         except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
             hurried = True
             raise
@@ -378,4 +392,8 @@ class _App:
             for function in self._hydrated:
                 function._hydrate(None)
             self._hydrated.clear()
-            await client.close_app(app_id, hurried)
+            try:
+                if terminal is not None:
+                    await client.close_terminal(terminal, drain=False)
+            finally:
+                await client.close_app(app_id, hurried)

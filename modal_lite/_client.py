@@ -26,6 +26,7 @@ from modal_lite._core.requests import (
     CallKind,
     CancelCall,
     CloseApp,
+    CloseTerminal,
     DescribeCall,
     ExchangeChunk,
     FindFunction,
@@ -38,6 +39,7 @@ from modal_lite._core.requests import (
     NextValues,
     OpenApp,
     OpenMap,
+    OpenTerminal,
     Output,
     OutputBatch,
     RunCall,
@@ -46,6 +48,7 @@ from modal_lite._core.requests import (
     UpdateFunction,
 )
 from modal_lite._core.settings import FunctionSettings
+from modal_lite._terminal import CallersTerminal
 from modal_lite.call_graph import InputInfo
 from modal_lite.exception import ExecutionError
 from modal_lite.types import FunctionStats
@@ -59,6 +62,8 @@ class _Client:
     def __init__(self, connect: Callable[[AnyRequest], Connection]) -> None:
         self._connect = connect
         self._connection: Connection | None = None
+        self._lent: dict[str, asyncio.Task[None]] = {}
+        """What passes the bytes of terminals that are open, by their ids."""
 
     async def open_app(self, app_id: str, name: str, functions: list[FunctionDefinition]) -> None:
         """Starts an app. Cancelling it may leave the app running: close it in any case."""
@@ -167,6 +172,14 @@ class _Client:
         reply: CallGraphReply = await self._request(GetCallGraph(call_id))
         return reply.roots
 
+    async def open_terminal(self, terminal: CallersTerminal, app_id: str, function_id: str | None) -> None:
+        """Lends the terminal to containers of one function from their start, or to those of an app that ask for it."""
+        await on_loop(self._open_terminal, terminal, app_id, function_id)
+
+    async def close_terminal(self, terminal: CallersTerminal, drain: bool) -> None:
+        """Takes the terminal back, from a container that is about to end once that has ended if `drain`."""
+        await on_loop(self._close_terminal, terminal, drain)
+
     def forget_call(self, call_id: str) -> None:
         """Gives a call up, without waiting: what is unfinished of it is cancelled."""
         if self._connection is not None:
@@ -189,6 +202,24 @@ class _Client:
         if self._connection is None:
             self._connection = self._connect(first)
         return self._connection
+
+    async def _open_terminal(self, terminal: CallersTerminal, app_id: str, function_id: str | None) -> None:
+        request = OpenTerminal(terminal.terminal_id, app_id, function_id, terminal.spec())
+        connection = self._connected(request)
+        await connection.request(request)
+        # Ends with `_close_terminal`, which waits for it.
+        serving = asyncio.get_running_loop().create_task(terminal.serve(connection))
+        self._lent[terminal.terminal_id] = serving
+
+    async def _close_terminal(self, terminal: CallersTerminal, drain: bool) -> None:
+        serving = self._lent.pop(terminal.terminal_id, None)
+        try:
+            await self._ask(CloseTerminal(terminal.terminal_id, drain), EMPTY)
+            if serving is not None:
+                await serving
+        finally:
+            if serving is not None and serving.cancel():
+                await asyncio.wait([serving])
 
     async def _first_outputs(self, call_ids: list[str]) -> list[Output]:
         try:

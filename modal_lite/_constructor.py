@@ -40,7 +40,7 @@ class Constructor:
                 raise InvalidError(f"The parameter {name} of {self._name} has init=False, so it needs a default=.")
         if self._parameters:
             _refuse_init(user_cls)
-            user_cls.__init__ = _initializer(self._parameters)  # type: ignore[misc]
+            user_cls.__init__ = _initializer(self._parameters, self._types)  # type: ignore[misc]
         self._signature = None if self._parameters else _signature(user_cls)
 
     @property
@@ -131,15 +131,26 @@ def _refuse_init(user_cls: type) -> None:
         )
 
 
-def _initializer(parameters: dict[str, Parameter]) -> Any:
+def _initializer(parameters: dict[str, Parameter], types: dict[str, type]) -> Any:
     defaults = {name: declared.default for name, declared in parameters.items() if declared.default is not MISSING}
 
     def __init__(self: Any, **kwargs: Any) -> None:
         for name, value in {**defaults, **kwargs}.items():
             setattr(self, name, value)
 
+    self_parameter = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    named = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_default(declared), annotation=types[name])
+        for name, declared in parameters.items()
+        if declared.init
+    ]
+    __init__.__signature__ = inspect.Signature([self_parameter, *named])  # type: ignore[attr-defined]
     __init__.__modal_lite_generated__ = True  # type: ignore[attr-defined]
     return __init__
+
+
+def _default(declared: Parameter) -> Any:
+    return inspect.Parameter.empty if declared.default is MISSING else declared.default
 
 
 def _signature(user_cls: type) -> inspect.Signature:

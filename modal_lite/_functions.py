@@ -24,6 +24,7 @@ from modal_lite._inputs import InputSource, SupportsAiter, dump_arguments
 from modal_lite._map import map_blocks
 from modal_lite._options import apply_changes, parse_changes, parse_count, parse_env, warn_of_unhonoured
 from modal_lite._results import failure_of, result_of, values_of
+from modal_lite._shell import on_terminal
 from modal_lite.exception import ExecutionError, InvalidError
 from modal_lite.retries import Retries
 from modal_lite.secret import Secret
@@ -214,6 +215,45 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
             return None  # type: ignore[return-value]  # the seed's contract; typed as the call, which it nearly always is
         await client.start(call_id, function_id, CallKind.SPAWNED, payload, self._method)
         return _FunctionCall(call_id, client)
+
+    @untranslated(arguments=True, result=True)
+    async def shell(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Runs the function in a container of its own, with this program's terminal; its result is dropped.
+
+        `input()`, `breakpoint()` and whatever else needs a terminal work there; Ctrl-C goes there, too. Neither the
+        function's `timeout` nor its `retries` apply. Returns, or raises what the function raises, once the container
+        has ended and the terminal is as it was.
+
+        Raises:
+            InvalidError: Standard input or output is no terminal; or this is a container.
+            ExecutionError: The app is not running.
+            KeyboardInterrupt: Ctrl-C ended the function.
+            Exception: Whatever the function raised.
+        """
+        base_id = await self._resolve()
+        async with on_terminal(base_id, self._settings, runs_program=False) as function_id:
+            handle = self._running_as(function_id)
+            if not self._info.is_generator:
+                await handle.remote(*args, **kwargs)
+                return
+            values = handle._values(args, kwargs)
+            try:
+                async for _ in values:
+                    pass
+            finally:
+                await values.aclose()
+
+    async def _run_program(self, words: list[str]) -> int:
+        """Runs a program on this program's terminal in a container of the function, the user's shell if none is given.
+
+        Returns:
+            Its exit status.
+        """
+        base_id = await self._resolve()
+        async with on_terminal(base_id, self._settings, runs_program=True) as function_id:
+            payload = dump_arguments((words,), {}, self._tag)
+            status: int = result_of(await current_client().run(new_id("fc"), function_id, payload))
+        return status
 
     # --- calling it for many inputs ----------------------------------------------------------------------------------
 
@@ -477,6 +517,14 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         served = _Function(self._app, self._info, self._tag, self._settings, self._env)
         served._hydrate(function_id)
         return served
+
+    def _running_as(self, function_id: str) -> "_Function[P, ReturnType, OriginalReturnType]":
+        """A handle of the same function, or method, where it runs under this id."""
+        handle: _Function[P, ReturnType, OriginalReturnType]
+        handle = _Function(self._app, self._info, self._tag, self._settings, self._env)
+        handle._method = self._method
+        handle._hydrate(function_id)
+        return handle
 
     def _method_handle(self, name: str, info: FunctionInfo, run_here: Callable[..., Any]) -> "_Function[Any, Any, Any]":
         """Of a class: the handle of a method; `run_here` is what its `local` calls."""

@@ -274,28 +274,38 @@ class App:
         ...
 
     class __run_spec(typing_extensions.Protocol):
-        def __call__(self, /) -> synchronicity.combined_types.AsyncAndBlockingContextManager[App]:
+        def __call__(
+            self, /, *, interactive: bool = False
+        ) -> synchronicity.combined_types.AsyncAndBlockingContextManager[App]:
             """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
             Containers start when functions are called. At the end of the block, however it ends, calls that still run are
             cancelled and the containers stopped, within about two seconds. Exit hooks of classes may take 30 seconds more,
             unless Ctrl-C ends them. The app may be run again afterwards.
 
+            Args:
+                interactive: Functions can have this program's terminal: by `modal_lite.interact()`, or `breakpoint()`.
+
             Raises:
-                InvalidError: The app is already running, or this is a container.
+                InvalidError: The app is already running, or this is a container; or there is no terminal, if it is to be
+                    `interactive`.
                 SerializationError: A function that is to travel pickled cannot be.
             """
             ...
 
-        def aio(self, /) -> typing.AsyncContextManager[App]:
+        def aio(self, /, *, interactive: bool = False) -> typing.AsyncContextManager[App]:
             """Runs the app for as long as the `with` block lasts: `with app.run():`, or `async with app.run.aio():`.
 
             Containers start when functions are called. At the end of the block, however it ends, calls that still run are
             cancelled and the containers stopped, within about two seconds. Exit hooks of classes may take 30 seconds more,
             unless Ctrl-C ends them. The app may be run again afterwards.
 
+            Args:
+                interactive: Functions can have this program's terminal: by `modal_lite.interact()`, or `breakpoint()`.
+
             Raises:
-                InvalidError: The app is already running, or this is a container.
+                InvalidError: The app is already running, or this is a container; or there is no terminal, if it is to be
+                    `interactive`.
                 SerializationError: A function that is to travel pickled cannot be.
             """
             ...

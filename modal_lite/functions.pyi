@@ -365,6 +365,39 @@ class Function(
 
     spawn: __spawn_spec[modal_lite._functions.P, modal_lite._functions.ReturnType]
 
+    class __shell_spec(typing_extensions.Protocol[P_INNER]):
+        def __call__(self, /, *args: P_INNER.args, **kwargs: P_INNER.kwargs) -> None:
+            """Runs the function in a container of its own, with this program's terminal; its result is dropped.
+
+            `input()`, `breakpoint()` and whatever else needs a terminal work there; Ctrl-C goes there, too. Neither the
+            function's `timeout` nor its `retries` apply. Returns, or raises what the function raises, once the container
+            has ended and the terminal is as it was.
+
+            Raises:
+                InvalidError: Standard input or output is no terminal; or this is a container.
+                ExecutionError: The app is not running.
+                KeyboardInterrupt: Ctrl-C ended the function.
+                Exception: Whatever the function raised.
+            """
+            ...
+
+        async def aio(self, /, *args: P_INNER.args, **kwargs: P_INNER.kwargs) -> None:
+            """Runs the function in a container of its own, with this program's terminal; its result is dropped.
+
+            `input()`, `breakpoint()` and whatever else needs a terminal work there; Ctrl-C goes there, too. Neither the
+            function's `timeout` nor its `retries` apply. Returns, or raises what the function raises, once the container
+            has ended and the terminal is as it was.
+
+            Raises:
+                InvalidError: Standard input or output is no terminal; or this is a container.
+                ExecutionError: The app is not running.
+                KeyboardInterrupt: Ctrl-C ended the function.
+                Exception: Whatever the function raised.
+            """
+            ...
+
+    shell: __shell_spec[modal_lite._functions.P]
+
     class __map_spec(typing_extensions.Protocol[ReturnType_INNER]):
         def __call__(
             self,

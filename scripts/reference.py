@@ -64,7 +64,12 @@ PAGES = (
     Page(
         "context.md",
         "Inside a container",
-        ("modal_lite.is_local", "modal_lite.current_input_id", "modal_lite.current_function_call_id"),
+        (
+            "modal_lite.is_local",
+            "modal_lite.current_input_id",
+            "modal_lite.current_function_call_id",
+            "modal_lite.interact",
+        ),
     ),
     Page("output.md", "Output", ("modal_lite.enable_output",)),
     Page("call_graph.md", "Call graphs", ("modal_lite.call_graph.InputInfo", "modal_lite.call_graph.InputStatus")),

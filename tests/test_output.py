@@ -175,6 +175,20 @@ def test_quiet_redrawn_lines_have_no_name(terminal: Terminal) -> None:
         assert terminal.shows() == ["50%"]
 
 
+def test_what_is_written_while_others_have_the_terminal_waits(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "MAX_HELD", 30)
+    with enabled(terminal, terminal):
+        manager().hold()
+        for number in range(5):
+            manager().lines("f", "ta-1", "stdout", [f"line {number}"])
+        print("mine")
+        assert terminal.getvalue() == ""
+        manager().resume()
+        assert terminal.getvalue() == "… (44 characters are missing here)\nf │ line 4\nmine\n"
+
+
 def test_a_redrawn_line_is_not_shown_in_a_file(streams: Streams) -> None:
     with enabled(*streams):
         manager().transient("f", "ta-1", "stderr", ["50%"])

@@ -31,6 +31,7 @@ PUBLIC = {
     "exit",
     "functions",
     "gather",
+    "interact",
     "is_local",
     "method",
     "parameter",

@@ -4,8 +4,19 @@ import os
 import socket
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Protocol
 
 from modal_lite._core.ids import input_id
+
+
+class CallersTerminal(Protocol):
+    """The terminal of whoever runs the app, for user code in a container."""
+
+    attached: bool
+
+    def interact(self) -> None:
+        """Attaches it, once nobody else has it. Raises InvalidError if there is none."""
+
 
 Running = Callable[[], tuple[str, int] | None]
 
@@ -17,6 +28,9 @@ _running: Running | None = None
 
 served_function_id: str | None = None
 """In a container: the id of its function."""
+
+terminal: CallersTerminal | None = None
+"""In a container: the way to the caller's terminal."""
 
 client_socket: socket.socket | None = None
 """In a container: the channel for the calls that user code makes."""

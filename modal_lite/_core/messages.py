@@ -7,7 +7,7 @@ channel is a protocol error. Structs are encoded as arrays: fields are only ever
 Channels of a container, all socket pairs that it inherits:
 
 * data: leases to the container's main thread, results back;
-* control: recall, cancellation and the end, read by a thread of their own while user code runs;
+* control: recall, cancellation, the end and the caller's terminal, read by a thread of their own while user code runs;
 * client: the calls that user code in the container makes itself (`ClientRequest`, `ClientReply`).
 """
 
@@ -17,6 +17,8 @@ import msgspec
 
 PROTOCOL_VERSION = 1
 ANY_INPUT = -1
+TERMINAL_WINDOW = 64 << 10
+"""Bytes of a terminal's output that may be under way until somebody has taken them."""
 
 
 class Encoding(IntEnum):
@@ -71,6 +73,15 @@ class MainModule(msgspec.Struct, frozen=True, array_like=True):
     """The file, for a script; None when the name suffices."""
 
 
+class TerminalSpec(msgspec.Struct, frozen=True, array_like=True):
+    """A terminal of somebody's, as programs see it."""
+
+    rows: int
+    columns: int
+    kind: str
+    """The value of TERM."""
+
+
 class ContainerSpec(msgspec.Struct, frozen=True, array_like=True):
     """All that a container has to know to serve one function."""
 
@@ -111,6 +122,10 @@ class ContainerSpec(msgspec.Struct, frozen=True, array_like=True):
     """Variables to set besides, of this container alone."""
     snapshot: bool = False
     """It is to be forked from a snapshot process."""
+    terminal: TerminalSpec | None = None
+    """The caller's terminal, to be attached from the start to the end of the container."""
+    runs_program: bool = False
+    """Inputs are command lines to run on that terminal; the function is not imported."""
 
 
 # --- data channel ----------------------------------------------------------------------------------------------------
@@ -226,7 +241,63 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag=23):
     """Seconds that exit hooks may take from when they begin, if that is to be more than what is left of `grace`."""
 
 
-ContainerControl = Recall | CancelInput | GeneratorCredit | Stop
+class TerminalGranted(msgspec.Struct, frozen=True, array_like=True, tag=24):
+    """To the container: the terminal that it wanted is its own, until it is done."""
+
+    number: int
+    terminal: TerminalSpec
+
+
+class TerminalRefused(msgspec.Struct, frozen=True, array_like=True, tag=25):
+    """To the container: there is no terminal for it."""
+
+    number: int
+    reason: str
+
+
+class TerminalTyped(msgspec.Struct, frozen=True, array_like=True, tag=26):
+    """To the container: what was typed on the terminal."""
+
+    data: bytes
+
+
+class TerminalResized(msgspec.Struct, frozen=True, array_like=True, tag=27):
+    """To the container: the terminal's new size."""
+
+    rows: int
+    columns: int
+
+
+class TerminalTaken(msgspec.Struct, frozen=True, array_like=True, tag=28):
+    """To the container: so many more bytes of its output have been taken, and may be followed by others."""
+
+    count: int
+
+
+class TerminalReleased(msgspec.Struct, frozen=True, array_like=True, tag=29):
+    """To the container: it was done with the terminal, which has shown everything now."""
+
+
+class TerminalWanted(msgspec.Struct, frozen=True, array_like=True, tag=60):
+    """From the container: it would like to have the caller's terminal."""
+
+    number: int
+    """To be given with the answer."""
+
+
+class TerminalWrote(msgspec.Struct, frozen=True, array_like=True, tag=61):
+    """From the container: what programs wrote to the terminal."""
+
+    data: bytes
+
+
+class TerminalDone(msgspec.Struct, frozen=True, array_like=True, tag=62):
+    """From the container: it has no more use for the terminal, or does not wait for it any more."""
+
+
+TerminalControl = TerminalGranted | TerminalRefused | TerminalTyped | TerminalResized | TerminalTaken | TerminalReleased
+ContainerControl = Recall | CancelInput | GeneratorCredit | Stop | TerminalControl
+FromContainerControl = TerminalWanted | TerminalWrote | TerminalDone
 
 
 # --- template process ------------------------------------------------------------------------------------------------

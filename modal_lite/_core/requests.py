@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from modal_lite._core.messages import Encoding, Failure
+from modal_lite._core.messages import Encoding, Failure, TerminalSpec
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.settings import FunctionSettings
 from modal_lite.call_graph import InputInfo
@@ -176,6 +176,45 @@ class GetCallGraph(Request, frozen=True, tag=18):
     call_id: str
 
 
+class OpenTerminal(Request, frozen=True, tag=20):
+    """The client has a terminal to offer to containers, one at a time."""
+
+    terminal_id: str
+    app_id: str
+    function_id: str | None
+    """The function whose containers have it from their start; None: it is for those of the app that ask for it."""
+    terminal: TerminalSpec
+
+
+class NextOutput(Request, frozen=True, tag=21):
+    """What is to be shown on the terminal next; what the answer before this one said has been done."""
+
+    terminal_id: str
+
+
+class TypeIn(Request, frozen=True, tag=22):
+    """What was typed on the terminal. Never fails."""
+
+    terminal_id: str
+    data: bytes
+
+
+class ResizeTerminal(Request, frozen=True, tag=23):
+    """The terminal's new size. Never fails."""
+
+    terminal_id: str
+    rows: int
+    columns: int
+
+
+class CloseTerminal(Request, frozen=True, tag=24):
+    """The terminal is not to be had any more, nor is the function that it was for."""
+
+    terminal_id: str
+    drain: bool
+    """Wait for the container that has it: it is about to end."""
+
+
 AnyRequest = (
     OpenApp
     | CloseApp
@@ -193,6 +232,11 @@ AnyRequest = (
     | CancelCall
     | ForgetCall
     | GetCallGraph
+    | OpenTerminal
+    | NextOutput
+    | TypeIn
+    | ResizeTerminal
+    | CloseTerminal
 )
 
 
@@ -280,5 +324,14 @@ class Refusal(Reply, frozen=True, tag=6):
     message: str
 
 
+class TerminalOutput(Reply, frozen=True, tag=7):
+    """What to do with the terminal: show the data; and it is a container's, or nobody's from now on."""
+
+    data: bytes
+    attached: bool
+    closed: bool = False
+    """Nothing will come any more."""
+
+
 DONE = Done()
-AnyReply = Done | FoundFunction | StatsReply | CallDescription | CallGraphReply | Refusal
+AnyReply = Done | FoundFunction | StatsReply | CallDescription | CallGraphReply | Refusal | TerminalOutput

@@ -46,6 +46,10 @@ class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Inputs that one call of the function takes together, in lists; only where `max_inputs` is 1. 0: no lists."""
     batch_wait: float = 0.0
     """Seconds that the first input of a batch waits for others."""
+    interactive: bool = False
+    """Its container has the caller's terminal, and is not replaced when it is lost: somebody is using it."""
+    runs_program: bool = False
+    """Its inputs are command lines to run in the container, instead of the function."""
 
     @property
     def shares(self) -> bool:

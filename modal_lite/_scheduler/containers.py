@@ -95,7 +95,7 @@ class Containers:
         delay = policy.START_BACKOFF * 2 ** min(function.start_failures - 1, 10)
         function.no_start_before = now + min(delay, policy.MAX_START_BACKOFF)
         self._timetable.add(function.no_start_before, function)
-        if start_error or function.start_failures >= policy.MAX_START_FAILURES:
+        if start_error or function.start_failures >= policy.max_start_failures(function.settings):
             for call in function.line:
                 self._outcomes.fail_pending(call, FailureKind.INIT)
                 self._outcomes.finish_if_done(call)
@@ -141,7 +141,7 @@ class Containers:
         if lease.timed_out:
             if not self._outcomes.retry(lease, index, now):
                 self._outcomes.fail(call, again, FailureKind.TIMEOUT, container_id)
-        elif again.losses >= policy.MAX_LOSSES:
+        elif again.losses >= policy.max_losses(lease.call.function.settings):
             self._outcomes.fail(call, again, FailureKind.LOST, container_id)
         else:
             again.losses += 1

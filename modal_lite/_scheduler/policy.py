@@ -24,6 +24,7 @@ done sooner than a container starts, and slow ones get all the containers that t
 from collections.abc import Callable
 from itertools import islice
 
+from modal_lite._core.settings import FunctionSettings
 from modal_lite._scheduler.records import Call, Container, ContainerState, Function, Lease
 
 LEASE_SECONDS = 0.04
@@ -170,6 +171,16 @@ def most_crowded(function: Function) -> Container | None:
     container = max(function.containers.values(), key=lambda c: c.unstarted)
     worth = container.unstarted * function.duration >= SHARE_SECONDS
     return container if worth and not container.leases[-1].recalled else None
+
+
+def max_losses(settings: FunctionSettings) -> int:
+    """Lost containers that one input may cost before it fails. What somebody did by hand is not done again."""
+    return 0 if settings.interactive else MAX_LOSSES
+
+
+def max_start_failures(settings: FunctionSettings) -> int:
+    """Containers in a row that may die at start before the waiting inputs fail."""
+    return 1 if settings.interactive else MAX_START_FAILURES
 
 
 def may_activate(function: Function, total_active: int, slots: int, demanding: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modal_lite._core.interfaces import PlacedContainer
-from modal_lite._core.messages import ContainerControl, FromContainer
+from modal_lite._core.messages import FromContainer, FromContainerControl
 from modal_lite._core.requests import FunctionDefinition
 from modal_lite._server.logs import OutputReader
 from modal_lite._server.memory_deaths import OomKills, suspect_limit
@@ -19,7 +19,8 @@ EXIT_WAIT = 0.25
 class ContainerLink:
     """A container from its start until its process and its connection are gone.
 
-    `on_message(link, message, body)` is called for each message, `on_gone(link)` exactly once.
+    `on_message(link, message, body)` is called for each message on the data channel, `on_control(link, message)` for
+    each on the control channel, `on_gone(link)` exactly once.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class ContainerLink:
         on_message: Callable[["ContainerLink", Any, memoryview], None],
         on_gone: Callable[["ContainerLink"], None],
         on_lines: Callable[["ContainerLink", str, list[str], bool], None],
+        on_control: Callable[["ContainerLink", Any], None],
     ) -> None:
         self.container_id = placed.container_id
         self.definition = definition
@@ -51,7 +53,9 @@ class ContainerLink:
         self.data = placed.open_data(
             FromContainer, lambda message, body: on_message(self, message, body), self._data_closed
         )
-        self.control = Channel(placed.control, ContainerControl, _unexpected, lambda error: None)
+        self.control = Channel(
+            placed.control, FromContainerControl, lambda message, body: on_control(self, message), lambda error: None
+        )
         self.stdout = OutputReader(placed.stdout, lambda lines, transient: on_lines(self, "stdout", lines, transient))
         self.stderr = OutputReader(placed.stderr, lambda lines, transient: on_lines(self, "stderr", lines, transient))
 
@@ -93,9 +97,10 @@ class ContainerLink:
 
     def describe_loss(self) -> str:
         """For the caller of an input that ran here last, after as many attempts as there are."""
+        others = "" if self.definition.settings.interactive else ", and so did others before it"
         return self._with_stderr(
             f"The container {self.container_id} of {self.definition.tag} {self.describe_end()} while it ran this "
-            "input, and so did others before it."
+            f"input{others}."
         )
 
     def describe_failed_start(self) -> str:
@@ -140,7 +145,3 @@ class ContainerLink:
         if not self._gone:
             self._gone = True
             self._on_gone(self)
-
-
-def _unexpected(message: Any, body: memoryview) -> None:
-    raise AssertionError(f"containers send nothing on the control channel, got {message}")

@@ -41,6 +41,7 @@ from modal_lite._server.containers import ContainerLink
 from modal_lite._server.gpus import Gpus
 from modal_lite._server.logs import Written
 from modal_lite._server.sessions import ClientSession
+from modal_lite._server.terminals import Terminals
 
 logger = logging.getLogger("modal_lite.plane")
 
@@ -78,6 +79,7 @@ class ControlPlane:
         self.calls: dict[str, CallState] = {}
         self.links: dict[str, ContainerLink] = {}
         self.sessions: dict[str, ClientSession] = {}
+        self.terminals = Terminals()
         self._start_failures: dict[str, Output] = {}
         self._hurried: set[str] = set()
         """Functions that are being removed without time for exit hooks."""
@@ -115,6 +117,7 @@ class ControlPlane:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self.terminals.close_all()
         await self._placer.close(STOP_GRACE)
         for link in list(self.links.values()):
             link.close()
@@ -208,8 +211,11 @@ class ControlPlane:
             message = f"A container of {definition.tag} could not be started: {error}."
             self._not_started(command, Failure(FailureKind.LOST, message), False)
             return
-        link = ContainerLink(placed, definition, self._container_said, self._container_gone, self._container_wrote)
+        link = ContainerLink(
+            placed, definition, self._container_said, self._container_gone, self._container_wrote, self.terminals.said
+        )
         self.links[command.container_id] = link
+        self.terminals.started(link)
         self.sessions[command.container_id] = ClientSession(
             placed, self._service, self._waiting_of(command.container_id), definition.settings.max_inputs > 1
         )
@@ -251,6 +257,8 @@ class ControlPlane:
             settings.batch_wait,
             {**({"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}), "MODAL_TASK_ID": container_id},
             settings.snapshot,
+            self.terminals.spec_for(definition.function_id),
+            settings.runs_program,
         )
 
     def _waiting_of(self, container_id: str) -> Callable[[int], None]:
@@ -429,6 +437,7 @@ class ControlPlane:
         if not link.ready and not link.stopping and not link.start_error:
             self._start_failures[function_id] = Output(0, 0, Failure(FailureKind.LOST, link.describe_failed_start()))
         self.sessions.pop(container_id).close()
+        self.terminals.gone(link)
         self._gpus.give_back(container_id)
         self.happened(events.ContainerGone(container_id, running, link.start_error))
         del self.links[container_id]

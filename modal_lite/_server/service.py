@@ -22,6 +22,7 @@ from modal_lite._core.requests import (
     CallKind,
     CancelCall,
     CloseApp,
+    CloseTerminal,
     DescribeCall,
     ExchangeChunk,
     FindFunction,
@@ -31,14 +32,18 @@ from modal_lite._core.requests import (
     GetCallGraph,
     GetOutput,
     GetStats,
+    NextOutput,
     NextValues,
     OpenApp,
     OpenMap,
+    OpenTerminal,
     OutputBatch,
     Reply,
+    ResizeTerminal,
     RunCall,
     StartCall,
     StatsReply,
+    TypeIn,
     UpdateFunction,
 )
 from modal_lite._scheduler import events, policy
@@ -76,6 +81,9 @@ class Service:
             CancelCall: self._cancel_call,
             ForgetCall: self._forget_call,
             GetCallGraph: self._get_call_graph,
+            OpenTerminal: self._open_terminal,
+            NextOutput: self._next_output,
+            CloseTerminal: self._close_terminal,
         }
 
     async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> Any:
@@ -109,6 +117,8 @@ class Service:
             plane.forget(request.call_id)
         elif isinstance(request, CancelCall) and request.call_id in plane.scheduler.calls:
             plane.happened(events.CallCancelled(request.call_id, request.terminate_containers))
+        elif isinstance(request, TypeIn | ResizeTerminal):
+            plane.terminals.tell(request)
 
     # --- apps and functions ------------------------------------------------------------------------------------------
 
@@ -130,6 +140,7 @@ class Service:
             function_ids = self._apps.pop(request.app_id, None)
             if function_ids is None or self._plane is None:
                 return DONE
+            self._plane.terminals.close_all(request.app_id)
             try:
                 await self._plane.remove_functions(function_ids, request.hurried)
             finally:
@@ -269,6 +280,32 @@ class Service:
             return definition.tag, definition.module_name
 
         return CallGraphReply(call_graph(plane.scheduler, request.call_id, describe))
+
+    # --- terminals ---------------------------------------------------------------------------------------------------
+
+    async def _open_terminal(self, request: OpenTerminal, payload: Payload) -> Reply:
+        if request.function_id is not None:
+            definition = self._definition(request.function_id)
+            request = msgspec.structs.replace(request, app_id=definition.app_id)
+        self._running().terminals.open(request)
+        return DONE
+
+    async def _next_output(self, request: NextOutput, payload: Payload) -> Reply:
+        return await self._running().terminals.find(request.terminal_id).next_output()
+
+    async def _close_terminal(self, request: CloseTerminal, payload: Payload) -> Reply:
+        plane = self._plane
+        terminal = None if plane is None else plane.terminals.get(request.terminal_id)
+        if plane is None or terminal is None:
+            return DONE  # It was closed with its app.
+        try:
+            if request.drain:
+                await terminal.drained()
+        finally:
+            plane.terminals.close(request.terminal_id)
+            if terminal.function_id is not None:
+                await plane.remove_functions([terminal.function_id], hurried=not request.drain)
+        return DONE
 
     # --- looking things up -------------------------------------------------------------------------------------------
 

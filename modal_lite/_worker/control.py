@@ -12,9 +12,12 @@ from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._worker.executor import Executor, Target
 from modal_lite._worker.leases import Leases
 from modal_lite._worker.running_lease import RunningLease
+from modal_lite._worker.terminal import ContainerTerminal
 
 TERM_GRACE = 1.0
 """Seconds to leave within after SIGTERM or SIGINT."""
+_STOP, _INTERRUPT, _LOOK = b"!", b"^", b"?"
+"""What is written to wake the thread: all is to end; the running inputs are; there is something new to be watched."""
 _FIRST_NUDGE = 0.001
 _LAST_NUDGE = 0.05
 
@@ -25,6 +28,7 @@ class Control:
     Attributes:
         executor: What runs leases; None until the user's function is loaded.
         status: The exit status to leave with after a stop.
+        terminal: The caller's, for user code to attach.
     """
 
     def __init__(self, channel: BlockingChannel, leases: Leases, data: socket.socket) -> None:
@@ -37,7 +41,9 @@ class Control:
         self._deadline = 0.0
         self._exit_grace = 0.0
         self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_reader, False)
         os.set_blocking(self._wake_writer, False)
+        self.terminal = ContainerTerminal(channel.send, lambda: self._write_wake(_LOOK), leases.before_report)
 
     @property
     def fds(self) -> list[int]:
@@ -51,10 +57,11 @@ class Control:
     def request_stop(self, status: int) -> None:
         """For signal handlers: the container is to leave with this status. Takes no locks, starts no thread."""
         self.status = status
-        try:
-            os.write(self._wake_writer, b"!")
-        except OSError:
-            pass  # Requested often enough already, or this is a fork of the container.
+        self._write_wake(_STOP)
+
+    def request_interrupt(self) -> None:
+        """For signal handlers: what runs is to be interrupted, as if its call were cancelled."""
+        self._write_wake(_INTERRUPT)
 
     def leave_within(self, grace: float) -> None:
         """Ends the process after `grace` seconds, if it has not ended then."""
@@ -73,6 +80,12 @@ class Control:
         if self._exit_grace:
             self._deadline = time.monotonic() + self._exit_grace
 
+    def _write_wake(self, what: bytes) -> None:
+        try:
+            os.write(self._wake_writer, what)
+        except OSError:
+            pass  # Requested often enough already, or this is a fork of the container.
+
     def _run(self) -> None:
         try:
             while True:
@@ -89,19 +102,30 @@ class Control:
 
     def _wait(self) -> None:
         """Returns when a message has arrived; sees to everything else meanwhile."""
-        poll = select.poll()
-        poll.register(self._channel.fileno(), select.POLLIN)
-        poll.register(self._wake_reader, select.POLLIN)
         while not self._channel.buffered:
+            poll = select.poll()
+            poll.register(self._channel.fileno(), select.POLLIN)
+            poll.register(self._wake_reader, select.POLLIN)
+            terminal = self.terminal.events()
+            if terminal is not None:
+                poll.register(*terminal)
             delay = self._nudge_after
             ready = {fd for fd, _ in poll.poll(None if delay is None else delay * 1000)}
             if delay is not None and not ready:
                 self._nudge(delay)
             if self._wake_reader in ready:
-                os.read(self._wake_reader, 64)
-                self._stop(TERM_GRACE, 0.0)
+                self._woken(os.read(self._wake_reader, 64))
+            if terminal is not None and terminal[0] in ready:
+                self.terminal.pass_on()
             if self._channel.fileno() in ready:
                 return
+
+    def _woken(self, wanted: bytes) -> None:
+        if _STOP in wanted:
+            self._stop(TERM_GRACE, 0.0)
+        elif _INTERRUPT in wanted:
+            for found in self._leases.interrupt_all():
+                self._interrupt(found, timed_out=False)
 
     def _nudge(self, delay: float) -> None:
         if self.executor is not None and self.executor.nudge():
@@ -122,6 +146,8 @@ class Control:
                     self.executor.credit(message.lease_id, message.consumed)
             case Stop():
                 self._stop(message.grace, message.exits)
+            case _:
+                self.terminal.handle(message)
 
     def _interrupt(self, found: tuple[RunningLease, int], timed_out: bool) -> None:
         if self.executor is not None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 from types import FrameType
 from typing import NamedTuple
 
@@ -16,8 +17,9 @@ from modal_lite._transport.progress import attach
 from modal_lite._transport.shared_memory import SharedMemory
 from modal_lite._worker import process
 from modal_lite._worker.async_batch_executor import AsyncBatchExecutor
-from modal_lite._worker.async_executor import AsyncExecutor
+from modal_lite._worker.async_executor import AsyncExecutor, guard
 from modal_lite._worker.batch_executor import BatchExecutor
+from modal_lite._worker.breakpoints import breakpoint_on_terminal
 from modal_lite._worker.control import TERM_GRACE, Control
 from modal_lite._worker.executor import Executor
 from modal_lite._worker.leases import Leases
@@ -81,12 +83,26 @@ def run_container(spec: ContainerSpec, fds: Descriptors, snapshot: Loaded | None
     process.reset_in_forks(held if memory is None else [*held, memory], control.fds)
     _handle_signals(control)
     control.start()
+    context.terminal = control.terminal
+    sys.breakpointhook = breakpoint_on_terminal
+    try:
+        if spec.terminal is not None:
+            control.terminal.attach(spec.terminal)
+        return _serve(spec, control, leases, words, snapshot)
+    finally:
+        control.terminal.release()
+
+
+def _serve(
+    spec: ContainerSpec, control: Control, leases: Leases, words: "memoryview[int]", snapshot: Loaded | None
+) -> int:
+    """Begins, runs inputs, ends. Returns the exit status."""
     life = _begin(spec, leases, snapshot)
     if life is None:
         return 1
     try:
         control.executor = _executor(spec, life, leases, words)
-        channel.send(Ready(os.getpid()))
+        leases.channel.send(Ready(os.getpid()))
         control.executor.serve()
     except ConnectionClosed:
         pass
@@ -143,10 +159,23 @@ def _handle_signals(control: Control) -> None:
         control.request_stop(0)
 
     def on_sigint(signum: int, frame: FrameType | None) -> None:
-        executor = control.executor
-        if executor is not None and executor.runs_user_code(frame):
+        executor, on_terminal = control.executor, control.terminal.attached
+        if executor is not None and (executor.runs_user_code(frame) or (on_terminal and _is_in_task(frame))):
             raise KeyboardInterrupt
-        control.request_stop(INTERRUPTED)
+        if executor is not None and on_terminal:
+            # It was typed there, and is for what runs, not for the container.
+            control.request_interrupt()
+        else:
+            control.request_stop(INTERRUPTED)
 
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.signal(signal.SIGINT, on_sigint)
+
+
+def _is_in_task(frame: FrameType | None) -> bool:
+    """True if the frame is one of a coroutine of the user's, or was called there, by a debugger say."""
+    while frame is not None:
+        if frame.f_code is guard.__code__:
+            return True
+        frame = frame.f_back
+    return False

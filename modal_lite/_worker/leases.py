@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from modal_lite._core.context import current_input
 from modal_lite._core.messages import ANY_INPUT, Lease, Returned
 from modal_lite._transport.blocking import BlockingChannel
 from modal_lite._transport.progress import LEASE, RUNNING
@@ -37,6 +38,7 @@ class Leases:
         self._running: dict[int, RunningLease] = {}
         """By their ids. A container runs one at a time unless its function runs several inputs at once."""
         self._latest: RunningLease | None = None
+        self._before_next: Callable[[], None] | None = None
         self._stopping = False
 
     # --- the main thread ---------------------------------------------------------------------------------------------
@@ -95,6 +97,7 @@ class Leases:
             if self._stopping:
                 return None
             running = RunningLease(lease, self.channel, self._lock, self._interrupted.pop(lease.lease_id, {}))
+            running.before_report, self._before_next = self._before_next, None
             self._running[lease.lease_id] = self._latest = running
             self._words[RUNNING] = 0
             self._words[LEASE] = lease.lease_id
@@ -110,6 +113,16 @@ class Leases:
         if latest is None or not index or len(self._running) != 1:
             return None
         return latest.call_id, index - 1
+
+    def before_report(self, action: Callable[[], None]) -> None:
+        """Has it called, by whoever runs inputs, before the current one is reported; or the next one, if none runs."""
+        current = current_input()
+        with self._lock:
+            for running in self._running.values():
+                if current is not None and running.call_id == current[0] and running.covers(current[1]):
+                    running.before_report = action
+                    return
+            self._before_next = action
 
     # --- the control thread ------------------------------------------------------------------------------------------
 
@@ -131,6 +144,12 @@ class Leases:
         running = self._find(lease_id, remember, give_back=index == ANY_INPUT)
         target = None if running is None else running.interrupt(index, timed_out)
         return None if running is None or target is None else (running, target)
+
+    def interrupt_all(self) -> list[tuple[RunningLease, int]]:
+        """Ends the running inputs. Returns what to interrupt now."""
+        with self._lock:
+            under_way = list(self._running.values())
+        return [(running, index) for running in under_way if (index := running.interrupt(ANY_INPUT, False)) is not None]
 
     def stop(self) -> list[tuple[RunningLease, int]]:
         """Hands out no more leases. Returns what to interrupt now."""

@@ -101,6 +101,10 @@ def load(spec: ContainerSpec) -> Loaded:
     Raises:
         BaseException: What `find_object` or the constructor raises.
     """
+    if spec.runs_program:
+        from modal_lite._worker.program import run_program
+
+        return Loaded({"": Callee(run_program, spec.tag, is_generator=False, is_async=False)})
     found = find_object(spec)
     description = getattr(found, ATTRIBUTE, None)
     if isinstance(description, ClassDescription):

@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 
+from modal_lite._core import context
 from modal_lite._core.messages import ContainerSpec
 from modal_lite._transport.forks import Closable
 
@@ -61,6 +62,13 @@ def _text_stream(fd: int, name: str, errors: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", errors, line_buffering=True)
 
 
+def standard_input() -> io.TextIOWrapper:
+    """A text stream for what descriptor 0 is now, with nothing of what it was."""
+    raw = io.FileIO(0, closefd=False)
+    raw.name = "<stdin>"
+    return io.TextIOWrapper(io.BufferedReader(raw), "utf-8", "strict")
+
+
 def enter_surroundings(spec: ContainerSpec) -> None:
     """Gives this process the working directory, the module path and the environment that all containers of it have.
 
@@ -88,6 +96,7 @@ def reset_in_forks(held: Sequence[Closable], fds: list[int]) -> None:
             each.close()
         while fds:
             os.close(fds.pop())
+        context.terminal = None  # The container's. If it is attached, its standard streams are here as well.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGURG, signal.SIG_DFL)

@@ -1,5 +1,6 @@
 """Reporting what became of single inputs, alike for every executor."""
 
+from modal_lite._core import context
 from modal_lite._core.failures import pack_exception
 from modal_lite._core.held import hold
 from modal_lite._core.messages import FailureKind
@@ -31,10 +32,15 @@ def keep(running: RunningLease, index: int, tag: str, value: object) -> None:
         running.succeed(index, payload)
 
 
+def ends_container(error: BaseException) -> bool:
+    """True for an interruption (Ctrl-C), unless it was typed on the caller's terminal: then it is for the function."""
+    return isinstance(error, KeyboardInterrupt) and not (context.terminal is not None and context.terminal.attached)
+
+
 def fail(running: RunningLease, index: int, error: BaseException) -> None:
     """Reports what the input raised. Raises it again if it is to end the container."""
     flush_output()
-    if isinstance(error, KeyboardInterrupt):
+    if ends_container(error):
         raise error
     if isinstance(error, Undecodable):
         running.fail(index, error.failure)

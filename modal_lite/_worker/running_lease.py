@@ -7,7 +7,7 @@ needed per input. Everything else happens under the lock.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import perf_counter
 
 from modal_lite._core.messages import ANY_INPUT, Failure, GeneratorDone, InputFailed, Lease, Outputs, Returned
@@ -25,6 +25,7 @@ class RunningLease:
 
     Attributes:
         values: Of the inputs finished but not reported; the main thread appends without the lock.
+        before_report: Called when an input has ended, before it is reported.
     """
 
     def __init__(
@@ -35,11 +36,12 @@ class RunningLease:
         self.method = lease.method
         self.start = lease.start
         self.values: list[object] = []
+        self.before_report: Callable[[], None] | None = None
         self._channel = channel
         self._lock = lock
         self._indices = iter(range(0))
         self._rest = range(lease.start, lease.stop)
-        self._stop = lease.stop
+        self._stop = self._end = lease.stop
         self._reported = lease.start
         self._interrupted = interrupted
         self._stopped: int | None = None
@@ -64,11 +66,13 @@ class RunningLease:
 
     def flush(self) -> None:
         """Reports the values so far."""
+        self._prepare()
         with self._lock:
             self._flush(perf_counter() - self._clock)
 
     def fail(self, index: int, failure: Failure, payload: Payload = EMPTY) -> None:
         """Reports the values so far and the failure of the input that follows them."""
+        self._prepare()
         with self._lock:
             if index == self._stopped:
                 return
@@ -79,6 +83,7 @@ class RunningLease:
 
     def succeed(self, index: int, payload: Payload) -> None:
         """Reports the values so far and that of the input that follows them, pickled already."""
+        self._prepare()
         with self._lock:
             if index in self._interrupted:
                 self._fail(index, outcomes.interrupted(self._interrupted[index]), EMPTY)
@@ -88,12 +93,23 @@ class RunningLease:
 
     def generator_done(self, count: int) -> None:
         """Reports the end of the generator after `count` values."""
+        self._prepare()
         with self._lock:
             if self.start in self._interrupted:
                 self._fail(self.start, outcomes.interrupted(self._interrupted[self.start]), EMPTY)
                 return
             self._reported += 1
             self._channel.send(GeneratorDone(self.lease_id, count, self._take_time()))
+
+    def covers(self, index: int) -> bool:
+        """Whether it holds, or held, this input."""
+        return self.start <= index < self._end
+
+    def _prepare(self) -> None:
+        # Without the lock: what is called may wait for the control thread.
+        if self.before_report is not None:
+            action, self.before_report = self.before_report, None
+            action()
 
     # --- the control thread ------------------------------------------------------------------------------------------
 

@@ -157,9 +157,9 @@ class SyncExecutor:
                 failure = self._stream_values(generator, stream, tag)
             else:
                 failure = outcomes.no_iterator(tag, generator)
-        except (KeyboardInterrupt, ConnectionClosed):
-            raise
         except BaseException as error:
+            if isinstance(error, ConnectionClosed) or reports.ends_container(error):
+                raise
             failure, payload = pack_exception(error, FailureKind.USER)
         finally:
             self._in_user_code = False

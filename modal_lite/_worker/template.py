@@ -65,6 +65,7 @@ class Template:
         self._containers: dict[int, str] = {}
         self._snapshots: set[int] = set()
         self._asked_to_end = False
+        self._with_terminal: set[int] = set()
         self._pid = os.getpid()
         self._wake_reader, self._wake_writer = os.pipe()
 
@@ -128,6 +129,8 @@ class Template:
             self._containers[pid] = container_id
             if isinstance(message, TakeSnapshot):
                 self._snapshots.add(pid)
+            if message.spec.terminal is not None:
+                self._with_terminal.add(pid)
             self._channel.send(Forked(container_id, pid))
         finally:
             for fd in fds:
@@ -156,8 +159,9 @@ class Template:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            # A group of its own: what it leaves running can be ended with it.
-            os.setpgid(0, 0)
+            # A session, and with it a group, of its own: what it leaves running can be ended with it, and it can have a
+            # terminal.
+            os.setsid()
             die_with(self._pid)
             self._frames.close()
             self._descriptors.close()
@@ -204,10 +208,15 @@ class Template:
         del self._containers[pid]
         self._snapshots.discard(pid)
         _kill_group(pid)
+        if pid in self._with_terminal:
+            self._with_terminal.discard(pid)
+            _kill_sessions({pid})
 
     def _end_all(self) -> None:
         for pid in self._containers.keys() - self._snapshots:
             os.kill(pid, signal.SIGKILL)
+        # Any of them may have asked for a terminal.
+        _kill_sessions(set(self._containers) - self._snapshots)
         # These see their own connections end, too, and end what their containers have left running.
         deadline = time.monotonic() + _END_WAIT
         while self._containers:
@@ -228,6 +237,24 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass  # Nothing left (macOS says EPERM for a group of zombies).
+
+
+def _kill_sessions(leaders: set[int]) -> None:
+    """Ends what shells in containers have left running: the jobs of an interactive shell have groups of their own.
+
+    Where there is no /proc, the SIGHUP that they get with the end of their terminal has to do.
+    """
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        if not entry.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", "rb") as file:
+                # The name, in parentheses, may contain anything; behind it: state, parent, group, session.
+                session = int(file.read().rpartition(b")")[2].split()[3])
+            if session in leaders and int(entry) not in leaders:
+                os.kill(int(entry), signal.SIGKILL)
+        except (OSError, ValueError, IndexError):
+            continue  # It has ended meanwhile.
 
 
 def _do_nothing(signum: int, frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ import sys
 import click
 
 from modal_lite.cli.run import run
+from modal_lite.cli.shell import shell
 
 __all__ = ["main"]
 
@@ -18,6 +19,7 @@ Examples:
   modal-lite run hello.py               the only entrypoint or function of hello.py
   modal-lite run hello.py::main --n 5   one by its name, with an argument
   modal-lite run hello.py::main --help  its arguments
+  modal-lite shell hello.py             a shell in a container of its functions
 """
 
 
@@ -41,6 +43,7 @@ def commands(context: click.Context) -> None:
 
 
 commands.add_command(run)
+commands.add_command(shell)
 
 
 def main() -> None:

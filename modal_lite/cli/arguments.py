@@ -28,7 +28,7 @@ class Arguments:
     """
 
     def __init__(self, function: Callable[..., Any], command: str) -> None:
-        self._parameters = list(_signature(function).parameters.values())
+        self._parameters = list(signature_of(function).parameters.values())
         words: list[click.Parameter] = []
         for parameter in self._parameters:
             if parameter.kind in _NAMED:
@@ -104,7 +104,8 @@ _TYPES: dict[Any, "Callable[[], click.ParamType[Any]]"] = {
 }
 
 
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """Its signature, with annotations that are no strings. Raises UsageError if they name what is not there."""
     try:
         return inspect.signature(function, eval_str=True)
     except Exception as error:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import click
 
 from modal_lite._core.tracebacks import hide_library_frames
+from modal_lite._terminal import check_terminal
+from modal_lite.exception import InvalidError
 
 PROGRAM_FAILED = 1
 USAGE = 2
@@ -19,6 +21,14 @@ class UsageError(click.ClickException):
     """A command that cannot be carried out as it was given. The message says what to do instead."""
 
     exit_code = USAGE
+
+
+def need_terminal(command: str) -> None:
+    """Raises UsageError if this process is not on a terminal."""
+    try:
+        check_terminal(command)
+    except InvalidError as error:
+        raise UsageError(str(error)) from None
 
 
 @contextmanager

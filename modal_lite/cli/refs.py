@@ -12,8 +12,10 @@ from types import ModuleType
 from typing import Any
 
 from modal_lite._core.main_module import load_module, script_module_name
+from modal_lite._synchronizer import synchronizer
 from modal_lite.app import App, LocalEntrypoint
 from modal_lite.cli.failures import UsageError, user_code
+from modal_lite.cli.methods import Method
 from modal_lite.functions import Function
 
 _NO_APP = """There is no app in {where}. Define one at module level:
@@ -29,7 +31,7 @@ _NO_APP = """There is no app in {where}. Define one at module level:
 
 @dataclass(frozen=True)
 class Ref:
-    """`file.py`, `file.py::name`, or `pkg.mod::name` after `-m`."""
+    """`file.py`, `file.py::name`, `file.py::Class.method`, or `pkg.mod::name` after `-m`."""
 
     target: str
     """The file, or the module's name."""
@@ -81,7 +83,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Runnable:
-    """A local entrypoint or a function, and the app to run for it."""
+    """A local entrypoint, a function or a method, and the app to run for it."""
 
     app_variable: str
     app: Any
@@ -90,8 +92,15 @@ class Runnable:
 
     @property
     def is_entrypoint(self) -> bool:
-        """Whether it is a local entrypoint; else it is a function."""
+        """Whether it is a local entrypoint; else it runs in a container."""
         return isinstance(self.object, LocalEntrypoint)
+
+    @property
+    def kind(self) -> str:
+        """What it is, for people."""
+        if self.is_entrypoint:
+            return "entrypoint"
+        return "method" if isinstance(self.object, Method) else "function"
 
     @property
     def raw_f(self) -> Any:
@@ -124,6 +133,32 @@ def find_runnable(ref: Ref, module: ModuleType) -> Runnable:
             break
     several = f"{ref.target} has several" if ref.name is None else f"{ref.name!r} could be several"
     raise UsageError(f"{several} entrypoints or functions. Say which to run:\n\n{_listing(ref, candidates)}")
+
+
+def find_container(ref: Ref, module: ModuleType) -> tuple[Any, Any]:
+    """The app to run, and the function or class whose container a REF means. Raises UsageError.
+
+    Without a name it is the first function, or the first class.
+    """
+    apps = _apps(module)
+    if not apps:
+        raise UsageError(_NO_APP.format(where=ref.target))
+    found: list[tuple[str, Any, Any]] = []
+    for variable, app in apps.items():
+        for name, function in app.registered_functions.items():
+            found += [(each, app, function) for each in (name, f"{variable}.{name}")]
+        for name, cls in app.registered_classes.items():
+            service = synchronizer.wrapper_of(cls._cls.service)
+            methods = [f"{name}.{method}" for method in cls._cls.methods]
+            found += [(each, app, service) for each in (name, f"{variable}.{name}", *methods)]
+    chosen = [(app, function) for name, app, function in found if ref.name in (None, name)]
+    if chosen:
+        return chosen[0]
+    if ref.name is None:
+        raise UsageError(f"The app of {ref.target} has no functions, and so no containers.")
+    names = sorted({name for name, _, _ in found})
+    near = difflib.get_close_matches(ref.name, names, 3) or names
+    raise UsageError(f"{ref.target} has no function or class {ref.name!r}. There is {', '.join(near) or 'none'}.")
 
 
 def _check_file(target: str) -> None:
@@ -162,12 +197,14 @@ def _apps(module: ModuleType) -> dict[str, Any]:
 def _runnables(variable: str, app: Any) -> list[Runnable]:
     entrypoints: dict[str, LocalEntrypoint[..., Any]] = app.registered_entrypoints
     functions: dict[str, Function[..., Any, Any]] = app.registered_functions
-    return [Runnable(variable, app, name, found) for name, found in [*entrypoints.items(), *functions.items()]]
+    methods = [Method(cls, name) for cls in app.registered_classes.values() for name in cls._cls.methods]
+    found = [*entrypoints.items(), *functions.items(), *((method.name, method) for method in methods)]
+    return [Runnable(variable, app, name, each) for name, each in found]
 
 
 def _unknown_name(ref: Ref, name: str, runnables: list[Runnable]) -> str:
     near = difflib.get_close_matches(name.rpartition(".")[2], {runnable.name for runnable in runnables}, 3)
-    words = f"{ref.target} has no entrypoint or function {name!r}."
+    words = f"{ref.target} has no entrypoint, function or method {name!r}."
     if near:
         words += f" Did you mean {' or '.join(near)}?"
     return f"{words}\n\n{_listing(ref, runnables)}"
@@ -180,6 +217,6 @@ def _listing(ref: Ref, runnables: list[Runnable]) -> str:
     for runnable in runnables:
         unique = names.count(runnable.name) == 1
         command = ref.command(runnable.name if unique else f"{runnable.app_variable}.{runnable.name}")
-        rows.append((command, "entrypoint" if runnable.is_entrypoint else "function"))
+        rows.append((command, runnable.kind))
     width = max(len(command) for command, _ in rows)
     return "\n".join(f"  {command:{width}}  {kind}" for command, kind in rows)

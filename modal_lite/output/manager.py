@@ -74,6 +74,17 @@ class OutputManager:
         """The display for a map of the function `tag` that starts now; None if there is to be none."""
         return None if self._progress is None else MapProgress(self._progress, tag)
 
+    def hold(self) -> None:
+        """Leaves the terminal to others; what is to be shown on it waits."""
+        self._screen.hold()
+
+    def resume(self) -> None:
+        """Takes the terminal back."""
+        try:
+            self._screen.resume()
+        except (OSError, ValueError):
+            pass  # It is gone.
+
     def close(self) -> None:
         """Takes the progress off the screen and gives `sys.stdout` and `sys.stderr` back."""
         self._screen.close()

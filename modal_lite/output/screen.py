@@ -8,6 +8,7 @@ is taken off the terminal before anything is written and put back after it.
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, TextIO
@@ -15,6 +16,8 @@ from typing import Any, TextIO
 LINE_PATIENCE = 0.02
 """Seconds that a line from elsewhere waits for the program to end its own: longer than a `print` ever takes. Those who
 leave a line open on purpose ("working… ") are broken in on."""
+MAX_HELD = 1 << 20
+"""Characters that are held back at most while the terminal is in other hands; the oldest of more are dropped."""
 REDRAW_INTERVAL = 0.05
 """Seconds between two drawings at least."""
 
@@ -46,6 +49,10 @@ class Screen:
         self.display: Callable[[], list[str]] = list
         self._drawn = 0
         self._drawn_at = 0.0
+        self._held: deque[tuple[TextIO, str]] | None = None
+        """What was written to the terminal while it was in other hands; None while it is not."""
+        self._held_size = 0
+        self._dropped = 0
         self._stand_ins: dict[str, StandIn] = {}
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
@@ -66,6 +73,8 @@ class Screen:
             _write(stream, lines)
             return
         with self.condition:
+            if self.holds_back(stand_in, lines):
+                return
             rivals = self._sharing_with(stand_in)
             self.condition.wait_for(lambda: not _in_the_way(rivals), max(map(_patience, rivals)))
             broken = _in_the_way(rivals)
@@ -75,6 +84,36 @@ class Screen:
                 rival.mid_line = False
             _write(stand_in.stream, ("\n" if broken else "") + lines)
             self.draw()
+
+    def hold(self) -> None:
+        """Leaves the terminal to others: what is written to it meanwhile is held back."""
+        with self.condition:
+            self.erase()
+            if self._held is None:
+                self._held = deque()
+
+    def resume(self) -> None:
+        """Takes the terminal back, and writes what was held back."""
+        with self.condition:
+            held, self._held = self._held, None
+            dropped, self._held_size, self._dropped = self._dropped, 0, 0
+            if dropped:
+                self._write_display(f"… ({dropped:,} characters are missing here)\n")
+            for stream, text in held or ():
+                _write(stream, text)
+            self.draw()
+
+    def holds_back(self, stand_in: "StandIn", text: str) -> bool:
+        """True if the text is kept for later. The condition is held."""
+        if self._held is None or not stand_in.is_terminal:
+            return False
+        self._held.append((stand_in.stream, text))
+        self._held_size += len(text)
+        while self._held_size > MAX_HELD:
+            _, oldest = self._held.popleft()
+            self._held_size -= len(oldest)
+            self._dropped += len(oldest)
+        return True
 
     def refresh(self) -> None:
         """Shows the display as it is now. Does nothing if that was done a moment ago."""
@@ -92,7 +131,7 @@ class Screen:
 
     def draw(self) -> None:
         """Puts the display back, unless that was done a moment ago or a line is under way. The condition is held."""
-        if not self.live or self._drawn:
+        if not self.live or self._drawn or self._held is not None:
             return
         if not self.eager and monotonic() - self._drawn_at < REDRAW_INTERVAL:
             return
@@ -107,6 +146,7 @@ class Screen:
     def close(self) -> None:
         """Takes the display away and gives `sys.stdout` and `sys.stderr` back."""
         with self.condition:
+            self.resume()
             self.erase()
             self.open = self.live = False
         for name, stand_in in self._stand_ins.items():
@@ -118,6 +158,7 @@ class Screen:
         self.condition = threading.Condition(threading.RLock())
         self.open = self.live = False
         self._drawn = 0
+        self._held = None
 
     def _sharing_with(self, stand_in: "StandIn") -> list["StandIn"]:
         """The streams whose open line would be torn by a line on this one: a terminal shows both."""
@@ -148,6 +189,8 @@ class StandIn:
         """See `io.TextIOBase.write`."""
         screen = self._screen
         with screen.condition:
+            if screen.holds_back(self, text):
+                return len(text)
             if self.is_terminal:
                 screen.erase()
             count = self.stream.write(text)

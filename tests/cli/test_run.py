@@ -118,7 +118,7 @@ def test_modules_files_in_folders_and_odd_names(cli: Cli, write: Write, tmp_path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["several.py::squar"], "several.py has no entrypoint or function 'squar'. Did you mean square?\n"),
+        (["several.py::squar"], "several.py has no entrypoint, function or method 'squar'. Did you mean square?\n"),
         (["several.py::failing"], "'failing' could be several entrypoints or functions."),
         (["several.py::"], "A name is missing after the :: of 'several.py::'."),
         (["several.py::square"], "Missing option '--x'."),

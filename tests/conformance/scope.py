@@ -36,7 +36,6 @@ LATER = (
             "test_cli.py::test_help_of_commands",
         ),
     ),
-    Later("shell", "`Function.shell` does not exist yet", ("test_calls.py::test_shell_allows_breakpoint",)),
     Later(
         "Dict and Queue",
         "`modal_lite.Dict` and `modal_lite.Queue` do not exist yet",
