@@ -21,7 +21,8 @@ BARS = """
         for state in states:
             sys.stderr.write(f"\\r{state:3}%")
             sys.stderr.flush()
-            time.sleep(0.15)
+            while os.path.exists("watched") and state < 100 and not os.path.exists(f"seen {state}"):
+                time.sleep(0.01)
         sys.stderr.write(end)
     @app.function()
     def bar():
@@ -41,11 +42,14 @@ BARS = """
     """
 
 
-def test_a_bar_is_live_on_a_terminal(spawn: Spawn, write: Write) -> None:
+def test_a_bar_is_live_on_a_terminal(spawn: Spawn, write: Write, tmp_path: Path) -> None:
     write("bars.py", BARS)
+    (tmp_path / "watched").touch()
     child = spawn("run", "bars.py::both")
     child.expect(r"bar │ \S* 10%")
+    (tmp_path / "seen 10").touch()
     child.expect(r"\r\x1b\[2K\S*bar │ \S* 50%")
+    (tmp_path / "seen 50").touch()
     child.expect(r"\r\x1b\[2Kbar │ 100%\r\n")
     child.expect(r"bar │ after the bar\r\n")
     child.expect(r"the program's\r\n")
@@ -53,10 +57,13 @@ def test_a_bar_is_live_on_a_terminal(spawn: Spawn, write: Write) -> None:
     assert "%" not in child.before
 
 
-def test_a_bar_that_is_wiped_out_leaves_nothing(spawn: Spawn, write: Write) -> None:
+def test_a_bar_that_is_wiped_out_leaves_nothing(spawn: Spawn, write: Write, tmp_path: Path) -> None:
     write("bars.py", BARS)
+    (tmp_path / "watched").touch()
+    (tmp_path / "seen 10").touch()
     child = spawn("run", "bars.py::wiped")
     child.expect(r"wiped │ \S* 50%")
+    (tmp_path / "seen 50").touch()
     child.expect(pexpect.EOF)
     assert re.fullmatch(r"(\r\x1b\[2K)?", child.before), repr(child.before)
 
