@@ -278,8 +278,8 @@ def test_a_storm_of_ctrl_c_leaves_the_app_usable(run: Any, kind: str) -> None:
     main = threading.get_ident()
     for i in range(15):
         timer = threading.Timer(0.01 + i / 1000, signal.pthread_kill, (main, signal.SIGINT))
-        timer.start()
         with pytest.raises(KeyboardInterrupt):
+            timer.start()
             calls()
         timer.join()
     assert list(same.map(range(10))) == list(range(10))
