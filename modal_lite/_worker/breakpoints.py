@@ -5,6 +5,8 @@ import sys
 from typing import Any
 
 from modal_lite._core import context
+from modal_lite._core.tracebacks import hide_library_frames
+from modal_lite.exception import InvalidError
 
 
 def breakpoint_on_terminal(*args: Any, **kwargs: Any) -> Any:
@@ -13,7 +15,11 @@ def breakpoint_on_terminal(*args: Any, **kwargs: Any) -> Any:
     if chosen == "0":
         return None
     if context.terminal is not None:
-        context.terminal.interact()
+        try:
+            context.terminal.interact()
+        except InvalidError as error:
+            hide_library_frames(error)
+            raise
     if chosen:
         return sys.__breakpointhook__(*args, **kwargs)
     import pdb
