@@ -32,7 +32,8 @@ def lines(log: Path) -> list[str]:
 def test_the_order_of_a_life(plane: Plane, log: Path) -> None:
     container = start(plane, "Life", log).ready()
     assert lines(log) == ENTERS
-    assert container.results(container.call_method("sync")) == [1]
+    [ticks] = container.results(container.call_method("sync"))
+    assert ticks >= 1, "what an async hook has begun has had a turn"
     assert container.results(container.call_method("same_loop")) == [(True, "async")]
     assert container.stop() == 0
     assert lines(log) == [*ENTERS, "sync", *EXITS]
