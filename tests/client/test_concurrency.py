@@ -67,7 +67,7 @@ def test_the_former_option(tmp_path: Path) -> None:
 def test_no_more_at_once_than_asked_for(kind: str, tmp_path: Path) -> None:
     calls = [HOLDS[kind].spawn(str(tmp_path), f"{i}") for i in range(6)]
     begun(tmp_path, "0", "1", "2", "3")
-    assert HOLDS[kind].get_current_stats() == modal_lite.FunctionStats(2, 1, 4)
+    assert HOLDS[kind].get_current_stats() == modal_lite.FunctionStats(2, 1, 4, 1)
     (tmp_path / "go").touch()
     assert len({call.get(timeout=20) for call in calls}) == 1
 
