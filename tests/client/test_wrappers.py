@@ -262,7 +262,8 @@ def test_bound_methods_look_like_what_they_are(run: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["remote", "map", "get", "remote_gen"])
 def test_a_storm_of_ctrl_c_leaves_the_app_usable(run: Any, kind: str) -> None:
-    def calls() -> None:
+    def calls(timer: threading.Timer) -> None:
+        timer.start()
         while True:
             match kind:
                 case "remote":
@@ -279,8 +280,7 @@ def test_a_storm_of_ctrl_c_leaves_the_app_usable(run: Any, kind: str) -> None:
     for i in range(15):
         timer = threading.Timer(0.01 + i / 1000, signal.pthread_kill, (main, signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
-            timer.start()
-            calls()
+            calls(timer)
         timer.join()
     assert list(same.map(range(10))) == list(range(10))
     settled(same)
