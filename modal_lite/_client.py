@@ -7,15 +7,16 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from modal_lite import output
 from modal_lite._core import context
-from modal_lite._core.crossing import Errand, call_soon, directly, on_loop
+from modal_lite._core.crossing import Errand, call_soon, call_when_run, directly, on_loop
 from modal_lite._core.interfaces import Connection, OnEnd
 from modal_lite._core.library_loop import library
 from modal_lite._core.main_module import current_main
 from modal_lite._core.messages import Encoding
+from modal_lite._core.object_requests import ObjectRequest
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.requests import (
     DONE,
@@ -182,8 +183,19 @@ class _Client:
 
     def forget_call(self, call_id: str) -> None:
         """Gives a call up, without waiting: what is unfinished of it is cancelled."""
+        self.tell(ForgetCall(call_id))
+
+    def ask(self, request: ObjectRequest) -> Awaitable[Any]:
+        """What the control plane answers about a Dict or a Queue."""
+        return self._request(request)
+
+    def tell(self, request: AnyRequest, *, soon: bool = True) -> None:
+        """Sends a request whose answer does not matter, without waiting.
+
+        If it need not be `soon`, it may take until the next request, or some hundredths of a second.
+        """
         if self._connection is not None:
-            call_soon(self._connection.notify, ForgetCall(call_id))
+            (call_soon if soon else call_when_run)(self._connection.notify, request)
 
     def forked(self) -> None:
         """This process is a fork of the one that made the client: it has the client's memory, but not its threads."""
