@@ -16,7 +16,7 @@ from modal_lite._core.interfaces import Connection, OnEnd
 from modal_lite._core.library_loop import library
 from modal_lite._core.main_module import current_main
 from modal_lite._core.messages import Encoding
-from modal_lite._core.object_requests import ObjectRequest
+from modal_lite._core.object_requests import ObjectRequest, QueueGet, QueueTaken, Values
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.requests import (
     DONE,
@@ -189,6 +189,10 @@ class _Client:
         """What the control plane answers about a Dict or a Queue."""
         return self._request(request)
 
+    def take(self, request: QueueGet) -> Awaitable[Values]:
+        """Values from a Queue. Cancelling it while it waits takes none; `QueueTaken` is to be told of its answer."""
+        return on_loop(self._take, request)
+
     def tell(self, request: AnyRequest, *, soon: bool = True) -> None:
         """Sends a request whose answer does not matter, without waiting.
 
@@ -206,6 +210,15 @@ class _Client:
 
     async def _ask(self, request: AnyRequest, payload: Payload) -> object:
         return await self._connected(request).request(request, payload)
+
+    async def _take(self, request: QueueGet) -> Values:
+        connection = self._connected(request)
+        try:
+            return cast(Values, await connection.request(request))
+        except asyncio.CancelledError:
+            # Said behind the withdrawal, which may have crossed the answer: what that held goes back.
+            connection.notify(QueueTaken(request.object_id, request.take_id, received=False))
+            raise
 
     def _run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
         return self._connected(request).run(request, payload, on_end)

@@ -200,7 +200,8 @@ def _user_stacklevel() -> int:
 
 
 def _is_ours(module_name: str) -> bool:
-    return module_name.partition(".")[0] in ("modal_lite", "synchronicity")
+    # contextlib is between `with app.run():` and the app.
+    return module_name.partition(".")[0] in ("modal_lite", "synchronicity", "contextlib")
 
 
 def parse_count(name: str, value: Any, least: int) -> int:

@@ -22,7 +22,6 @@ from modal_lite._core.object_requests import (
     QueuePage,
     QueuePut,
     QueueTaken,
-    Values,
 )
 from modal_lite._core.wrapping import untranslated
 from modal_lite._shared_object import SharedObject, check_size, no_constructor, pack, unpack
@@ -288,8 +287,8 @@ class _Queue:
         taken: list[bytes | None] | None = None
         received = False
         try:
-            reply: Values = await self._object.ask(QueueGet, key, count, timeout, take_id)
-            taken = reply.values
+            request = QueueGet(object_id, key, count, timeout, take_id)
+            taken = (await self._object.client.take(request)).values
             values = [unpack(value, "A value of the Queue") for value in taken if value is not None]
             received = True
             return values

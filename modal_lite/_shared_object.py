@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from modal_lite._client import current_client
+from modal_lite._client import _Client, current_client
 from modal_lite._core.ids import new_id
 from modal_lite._core.object_requests import DeleteObject, ObjectKind, ObjectRequest, OpenObject
 from modal_lite._core.serialization import dumps_whole, loads_whole
@@ -37,13 +37,15 @@ class SharedObject:
         name: str | None = None,
         environment: str | None = None,
         create: bool = True,
-        client: Any = None,
+        client: _Client | None = None,
         object_id: str | None = None,
     ) -> None:
         self.kind = kind
         self.title = kind.name.capitalize()
         self.name = None if name is None else check_name(name, self.title)
         self.object_id = object_id
+        self._new_id = new_id(_PREFIXES[kind])
+        """Its id if it is made by this reference."""
         self._environment = environment or os.environ.get("MODAL_ENVIRONMENT", "main")
         self._create = create
         self._client = client
@@ -64,8 +66,7 @@ class SharedObject:
     async def resolve(self) -> str:
         """Its id. Raises NotFoundError if there is none of this name, and none is to be made."""
         if self.object_id is None:
-            fresh = new_id(_PREFIXES[self.kind])
-            request = OpenObject(self.kind, fresh, self._environment, self.name, self._create)
+            request = OpenObject(self.kind, self._new_id, self._environment, self.name, self._create)
             self.object_id = (await self.client.ask(request)).object_id
         return self.object_id
 
@@ -74,14 +75,13 @@ class SharedObject:
         return await self.client.ask(make(await self.resolve(), *arguments))
 
     def delete(self) -> None:
-        """It is not used any more."""
-        if self.object_id is not None:
-            self.client.tell(DeleteObject(self.object_id))
+        """What this has made is not used any more."""
+        self.client.tell(DeleteObject(self._new_id))
 
     @property
-    def client(self) -> Any:
+    def client(self) -> _Client:
         """Who asks."""
-        return self._client if self._client is not None else current_client()
+        return self._client or current_client()
 
 
 def check_name(name: Any, title: str) -> str:

@@ -165,7 +165,8 @@ class QueueState:
             partition.watchers.append(watcher)
             start = self._clock()
             try:
-                await watcher.served(timeout)
+                if not await watcher.served(timeout):
+                    break
             finally:
                 if watcher in partition.watchers:
                     partition.watchers.remove(watcher)
