@@ -1,20 +1,19 @@
 """When a deployed function runs by itself: vocabulary, without any clock."""
 
-import calendar
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
+
+import msgspec
 
 from modal_lite.exception import InvalidError
 
 __all__ = ["Cron", "Period"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Period:
+class Period(msgspec.Struct, frozen=True, kw_only=True):
     """A time between runs, for `@app.function(schedule=Period(hours=6))`. Everything is added up.
 
-    Args:
+    Attributes:
         years: Calendar years.
         months: Calendar months; one that has no such day ends with its last one instead.
         weeks: Times seven days.
@@ -36,7 +35,7 @@ class Period:
     seconds: float = 0
 
     def __post_init__(self) -> None:
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
         for name, value in values.items():
             kinds = int | float if name == "seconds" else int
             if not isinstance(value, kinds) or isinstance(value, bool) or not 0 <= value < 1e9:
@@ -54,11 +53,13 @@ class Period:
         Raises:
             InvalidError: `previous` has no time zone, or the next is beyond the year 9999.
         """
+        from calendar import monthrange  # here, for few programs need it
+
         start = _aware(previous).astimezone(UTC)
         months = start.year * 12 + start.month - 1 + self.years * 12 + self.months
         year, month = months // 12, months % 12 + 1
         try:
-            day = min(start.day, calendar.monthrange(year, month)[1])
+            day = min(start.day, monthrange(year, month)[1])
             return start.replace(year=year, month=month, day=day) + timedelta(
                 weeks=self.weeks, days=self.days, hours=self.hours, minutes=self.minutes, seconds=self.seconds
             )
@@ -66,14 +67,13 @@ class Period:
             raise InvalidError(f"{self} after {previous} is beyond the calendar.") from None
 
 
-@dataclass(frozen=True)
-class Cron:
+class Cron(msgspec.Struct, frozen=True):
     """Times in the notation of cron, for `@app.function(schedule=Cron("30 9 * * 1-5", timezone="Europe/Berlin"))`.
 
     Where clocks are put forward, what falls into the gap runs right after it; where they are put back, what falls into
     the hour that comes twice runs once; unless its minute or hour begins with `*`, then it follows the clock's hand.
 
-    Args:
+    Attributes:
         cron_string: Five fields: minute, hour, day of the month, month, day of the week (0 or 7 is Sunday). Each is
             `*`, a number, a range `1-5`, a list `1,15`, or one with a step `*/10`; months and days of the week have
             names, too.
