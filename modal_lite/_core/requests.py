@@ -329,6 +329,4 @@ class TerminalOutput(Reply, frozen=True, tag=7):
 
 
 DONE = Done()
-AnyReply = (
-    Done | FoundFunction | StatsReply | CallDescription | CallGraphReply | Refusal | TerminalOutput | ObjectReply
-)
+AnyReply = Done | FoundFunction | StatsReply | CallDescription | CallGraphReply | Refusal | TerminalOutput | ObjectReply
