@@ -22,27 +22,38 @@ from modal_lite._core.context import current_function_call_id, current_input_id,
 from modal_lite.app import App
 from modal_lite.call_graph import InputInfo, InputStatus
 from modal_lite.cls import Cls, enter, exit, method, parameter
+from modal_lite.dict import Dict
 from modal_lite.exception import Error
 from modal_lite.functions import Function, FunctionCall, gather
+from modal_lite.image import Image
 from modal_lite.output import enable_output
+from modal_lite.queue import Queue
 from modal_lite.retries import Retries
+from modal_lite.schedule import Cron, Period
 from modal_lite.secret import Secret
 from modal_lite.terminal import interact
 from modal_lite.types import FunctionStats
+from modal_lite.volume import Volume
 
 __version__ = "0.1.0"
 
 __all__ = [
     "App",
     "Cls",
+    "Cron",
+    "Dict",
     "Error",
     "Function",
     "FunctionCall",
     "FunctionStats",
+    "Image",
     "InputInfo",
     "InputStatus",
+    "Period",
+    "Queue",
     "Retries",
     "Secret",
+    "Volume",
     "batched",
     "call_graph",
     "concurrent",

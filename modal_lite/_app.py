@@ -19,11 +19,23 @@ from modal_lite._core.wrapping import untranslated
 from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
 from modal_lite._local_entrypoint import LocalEntrypoint
-from modal_lite._options import apply_changes, apply_marks, parse_changes, parse_env, warn_of_unhonoured
+from modal_lite._options import (
+    apply_changes,
+    apply_marks,
+    check_runs_by_itself,
+    parse_changes,
+    parse_env,
+    parse_image,
+    parse_schedule,
+    warn_of_schedule,
+    warn_of_unhonoured,
+)
 from modal_lite._partial_function import PartialFunction, check_parentheses
 from modal_lite._terminal import CallersTerminal
 from modal_lite.exception import InvalidError
+from modal_lite.image import Image
 from modal_lite.retries import Retries
+from modal_lite.schedule import Cron, Period
 from modal_lite.secret import Secret
 
 P = typing_extensions.ParamSpec("P")
@@ -42,9 +54,9 @@ class _App:
 
     Args:
         name: For people: in output, errors and look-ups.
-        image: Not supported by this backend.
+        image: For every function without one of its own. Has no effect on this backend, which says so once.
         secrets: For every function of the app, before its own.
-        volumes: Not supported by this backend.
+        volumes: No effect.
 
     Raises:
         InvalidError: An argument is of the wrong type.
@@ -54,7 +66,7 @@ class _App:
         self,
         name: str | None = None,
         *,
-        image: Any = None,
+        image: Image | None = None,
         secrets: Sequence[Secret] = (),
         volumes: Mapping[str, Any] = {},
     ) -> None:
@@ -63,6 +75,7 @@ class _App:
         parse_env(None, secrets)
         warn_of_unhonoured(locals())
         self._name = name
+        self._image = parse_image(image)
         self._secrets = tuple(secrets)
         self._functions: dict[str, _Function[Any, Any, Any]] = {}
         self._classes: dict[str, _Cls] = {}
@@ -104,8 +117,8 @@ class _App:
         self,
         _warn_parentheses_missing: None = None,
         *,
-        image: Any = None,
-        schedule: Any = None,
+        image: Image | None = None,
+        schedule: Period | Cron | None = None,
         secrets: Sequence[Secret] = (),
         env: Mapping[str, str | None] | None = None,
         gpu: Any = None,
@@ -167,7 +180,7 @@ class _App:
             container_idle_timeout: Former name of `scaledown_window`.
             allow_concurrent_inputs: Former form of `@modal_lite.concurrent(max_inputs=)`.
             image: Has no effect on this backend, which says so once; so it is with those that follow.
-            schedule: No effect.
+            schedule: When it runs by itself, once its app is deployed; in `app.run()` it has no effect.
             mounts: No effect.
             volumes: No effect.
             region: No effect.
@@ -185,6 +198,7 @@ class _App:
         warn_of_unhonoured(options)
         settings = apply_changes(FunctionSettings(timeout=None), parse_changes(options))
         variables = parse_env(env, (*self._secrets, *secrets))
+        own_image, parsed_schedule = parse_image(image) or self._image, parse_schedule(schedule)
 
         def decorate(function: Any) -> _Function[..., Any, Any]:
             refuse_parts(function, "@app.function()")
@@ -193,6 +207,11 @@ class _App:
             given = apply_marks(settings, partial.marks.values(), info.qualname, [info])
             decorated: _Function[..., Any, Any]
             decorated = _Function(self, info, name or info.raw_f.__name__, given, variables)
+            if parsed_schedule is not None:
+                check_runs_by_itself(info)
+                decorated._schedule = parsed_schedule
+            if own_image is not None:
+                own_image._used_by(info.raw_f)
             self._functions[decorated.tag] = decorated
             return decorated
 
@@ -203,7 +222,7 @@ class _App:
         self,
         _warn_parentheses_missing: None = None,
         *,
-        image: Any = None,
+        image: Image | None = None,
         secrets: Sequence[Secret] = (),
         env: Mapping[str, str | None] | None = None,
         gpu: Any = None,
@@ -276,6 +295,7 @@ class _App:
         warn_of_unhonoured(options)
         settings = apply_changes(FunctionSettings(timeout=None), parse_changes(options))
         variables = parse_env(env, (*self._secrets, *secrets))
+        own_image = parse_image(image) or self._image
 
         def decorate(user_cls: type) -> _Cls:
             info = FunctionInfo.of_class(user_cls, serialized, "@app.cls()")
@@ -285,6 +305,8 @@ class _App:
             given = msgspec.structs.replace(given, exit_grace=EXIT_GRACE if local.has_exits else 0.0)
             service: _Function[Any, Any, Any] = _Function(self, info, user_cls.__name__, given, variables)
             service._incomplete = local.constructor.is_needed
+            if own_image is not None:
+                own_image._used_by(user_cls)
             decorated = _Cls(service, methods, local)
             self._classes[decorated.name] = decorated
             return decorated
@@ -378,6 +400,8 @@ class _App:
                 if function._object_id is None:
                     function._hydrate(new_id("fu"))
                     self._hydrated.append(function)
+                    if function._schedule is not None:
+                        warn_of_schedule(function._tag)
             label = self._name or app_id
             definitions = [function._definition(app_id, label) for function in self._hydrated]
             await client.open_app(app_id, label, definitions)

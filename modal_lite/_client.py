@@ -7,15 +7,16 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from modal_lite import output
 from modal_lite._core import context
-from modal_lite._core.crossing import Errand, call_soon, directly, on_loop
+from modal_lite._core.crossing import Errand, call_soon, call_when_run, directly, on_loop
 from modal_lite._core.interfaces import Connection, OnEnd
 from modal_lite._core.library_loop import library
 from modal_lite._core.main_module import current_main
 from modal_lite._core.messages import Encoding
+from modal_lite._core.object_requests import ObjectRequest, QueueGet, QueueTaken, Values
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.requests import (
     DONE,
@@ -182,8 +183,23 @@ class _Client:
 
     def forget_call(self, call_id: str) -> None:
         """Gives a call up, without waiting: what is unfinished of it is cancelled."""
+        self.tell(ForgetCall(call_id))
+
+    def ask(self, request: ObjectRequest) -> Awaitable[Any]:
+        """What the control plane answers about a Dict or a Queue."""
+        return self._request(request)
+
+    def take(self, request: QueueGet) -> Awaitable[Values]:
+        """Values from a Queue. Cancelling it while it waits takes none; `QueueTaken` is to be told of its answer."""
+        return on_loop(self._take, request)
+
+    def tell(self, request: AnyRequest, *, soon: bool = True) -> None:
+        """Sends a request whose answer does not matter, without waiting.
+
+        If it need not be `soon`, it may take until the next request, or some hundredths of a second.
+        """
         if self._connection is not None:
-            call_soon(self._connection.notify, ForgetCall(call_id))
+            (call_soon if soon else call_when_run)(self._connection.notify, request)
 
     def forked(self) -> None:
         """This process is a fork of the one that made the client: it has the client's memory, but not its threads."""
@@ -194,6 +210,15 @@ class _Client:
 
     async def _ask(self, request: AnyRequest, payload: Payload) -> object:
         return await self._connected(request).request(request, payload)
+
+    async def _take(self, request: QueueGet) -> Values:
+        connection = self._connected(request)
+        try:
+            return cast(Values, await connection.request(request))
+        except asyncio.CancelledError:
+            # Said behind the withdrawal, which may have crossed the answer: what that held goes back.
+            connection.notify(QueueTaken(request.object_id, request.take_id, received=False))
+            raise
 
     def _run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
         return self._connected(request).run(request, payload, on_end)

@@ -27,6 +27,7 @@ from modal_lite._results import failure_of, result_of, values_of
 from modal_lite._shell import on_terminal
 from modal_lite.exception import ExecutionError, InvalidError
 from modal_lite.retries import Retries
+from modal_lite.schedule import Cron, Period
 from modal_lite.secret import Secret
 from modal_lite.types import FunctionStats
 
@@ -74,6 +75,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         """A class that cannot do without parameters."""
         self._method = ""
         """Of a handle of a method, whose base is its class: the method's name."""
+        self._schedule: Period | Cron | None = None
+        """When it runs by itself, once its app is deployed."""
         self._run_here: Callable[..., Any] = info.raw_f
         """What `local` calls."""
 

@@ -6,15 +6,23 @@ from modal_lite._app import _App
 from modal_lite._cls import _Cls
 from modal_lite._core.context import is_local
 from modal_lite._core.handles import register_handle
+from modal_lite._core.object_requests import ObjectKind
 from modal_lite._core.settings import FunctionSettings
+from modal_lite._dict import _Dict
 from modal_lite._function_call import _FunctionCall
 from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
+from modal_lite._queue import _Queue
+from modal_lite._shared_object import SharedObject
 from modal_lite._synchronizer import synchronizer
+from modal_lite._volume import _Volume
 from modal_lite.app import App
 from modal_lite.cls import Cls, Obj
+from modal_lite.dict import Dict
 from modal_lite.exception import ExecutionError, InvalidError
 from modal_lite.functions import Function, FunctionCall
+from modal_lite.queue import Queue
+from modal_lite.volume import Volume
 
 
 def register() -> None:
@@ -38,6 +46,19 @@ def register() -> None:
         lambda obj: (_encode_class(obj._obj.cls), obj._obj.parameters()),
         lambda data: Obj(_decode_class(data[0]).revive(data[1])),
     )
+    register_handle(
+        Dict,
+        "dict",
+        lambda shared: inside(shared)._object.describe(),
+        lambda data: outside(_Dict._of(SharedObject(ObjectKind.DICT, *data))),
+    )
+    register_handle(
+        Queue,
+        "queue",
+        lambda shared: inside(shared)._object.describe(),
+        lambda data: outside(_Queue._of(SharedObject(ObjectKind.QUEUE, *data))),
+    )
+    register_handle(Volume, "volume", lambda volume: volume.name, lambda name: outside(_Volume._of(name)))
 
 
 def _encode_function(function: _Function[Any, Any, Any]) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """The options of `@app.function()`: checked where they are written, and turned into settings."""
 
+import inspect
 import math
 import sys
 import warnings
@@ -16,7 +17,9 @@ from modal_lite._function_info import FunctionInfo
 from modal_lite._partial_function import check_within
 from modal_lite._resource_options import parse_resources
 from modal_lite.exception import InvalidError
+from modal_lite.image import Image
 from modal_lite.retries import Retries
+from modal_lite.schedule import Cron, Period
 from modal_lite.secret import Secret
 
 _OLD_NAMES = {
@@ -26,7 +29,6 @@ _OLD_NAMES = {
 }
 _UNHONOURED = (
     "image",
-    "schedule",
     "mounts",
     "volumes",
     "region",
@@ -35,6 +37,10 @@ _UNHONOURED = (
     "block_network",
 )
 """Accepted for the sake of programs written for Modal; processes on this machine cannot honour them."""
+_INSTEAD = {
+    "image": " Install packages where modal_lite is installed, and give variables by env=.",
+    "volumes": " They see the files of this machine, under their own paths.",
+}
 _said: set[str] = set()
 
 
@@ -141,10 +147,46 @@ def warn_of_unhonoured(options: Mapping[str, Any]) -> None:
         if options.get(name) and name not in _said:
             _said.add(name)
             warnings.warn(
-                f"The option {name}= has no effect: containers are local processes, and this backend cannot honour it.",
+                f"The option {name}= has no effect: containers are local processes, and this backend cannot honour it."
+                + _INSTEAD.get(name, ""),
                 UserWarning,
                 stacklevel=_user_stacklevel(),
             )
+
+
+def parse_image(image: Any) -> Image | None:
+    """The option `image=`. Raises InvalidError if it is no image."""
+    if image is not None and not isinstance(image, Image):
+        raise InvalidError(f"image= takes a modal_lite.Image such as Image.debian_slim(), not {image!r:.100}.")
+    return image
+
+
+def parse_schedule(schedule: Any) -> Period | Cron | None:
+    """The option `schedule=`. Raises InvalidError if it is no schedule."""
+    if schedule is not None and not isinstance(schedule, Period | Cron):
+        raise InvalidError(f"schedule= takes a modal_lite.Period or a modal_lite.Cron, not {schedule!r:.100}.")
+    return schedule
+
+
+def check_runs_by_itself(info: FunctionInfo) -> None:
+    """Raises InvalidError if a function with a schedule cannot be called without arguments."""
+    try:
+        inspect.signature(info.raw_f).bind()
+    except TypeError as error:
+        raise InvalidError(
+            f"{info.qualname} has a schedule, which calls it without arguments: {error}. Give its parameters defaults."
+        ) from None
+
+
+def warn_of_schedule(tag: str) -> None:
+    """Says, once in a process, that the schedules of an app that is not deployed have no effect."""
+    if "schedule" not in _said:
+        _said.add("schedule")
+        warnings.warn(
+            f"The schedule of {tag} has no effect in app.run(): only functions of a deployed app run by themselves.",
+            UserWarning,
+            stacklevel=_user_stacklevel(),
+        )
 
 
 def _user_stacklevel() -> int:
@@ -158,7 +200,8 @@ def _user_stacklevel() -> int:
 
 
 def _is_ours(module_name: str) -> bool:
-    return module_name.partition(".")[0] in ("modal_lite", "synchronicity")
+    # contextlib is between `with app.run():` and the app.
+    return module_name.partition(".")[0] in ("modal_lite", "synchronicity", "contextlib")
 
 
 def parse_count(name: str, value: Any, least: int) -> int:

@@ -10,7 +10,9 @@ import modal_lite._class_parts
 import modal_lite._local_entrypoint
 import modal_lite.cls
 import modal_lite.functions
+import modal_lite.image
 import modal_lite.retries
+import modal_lite.schedule
 import modal_lite.secret
 from modal_lite._local_entrypoint import LocalEntrypoint as LocalEntrypoint
 
@@ -40,9 +42,9 @@ class App:
 
     Args:
         name: For people: in output, errors and look-ups.
-        image: Not supported by this backend.
+        image: For every function without one of its own. Has no effect on this backend, which says so once.
         secrets: For every function of the app, before its own.
-        volumes: Not supported by this backend.
+        volumes: No effect.
 
     Raises:
         InvalidError: An argument is of the wrong type.
@@ -51,7 +53,7 @@ class App:
         self,
         name: typing.Optional[str] = None,
         *,
-        image: typing.Any = None,
+        image: typing.Optional[modal_lite.image.Image] = None,
         secrets: collections.abc.Sequence[modal_lite.secret.Secret] = (),
         volumes: collections.abc.Mapping[str, typing.Any] = {},
     ) -> None: ...
@@ -85,8 +87,8 @@ class App:
         self,
         _warn_parentheses_missing: None = None,
         *,
-        image: typing.Any = None,
-        schedule: typing.Any = None,
+        image: typing.Optional[modal_lite.image.Image] = None,
+        schedule: typing.Union[modal_lite.schedule.Period, modal_lite.schedule.Cron, None] = None,
         secrets: collections.abc.Sequence[modal_lite.secret.Secret] = (),
         env: typing.Optional[collections.abc.Mapping[str, typing.Optional[str]]] = None,
         gpu: typing.Any = None,
@@ -148,7 +150,7 @@ class App:
             container_idle_timeout: Former name of `scaledown_window`.
             allow_concurrent_inputs: Former form of `@modal_lite.concurrent(max_inputs=)`.
             image: Has no effect on this backend, which says so once; so it is with those that follow.
-            schedule: No effect.
+            schedule: When it runs by itself, once its app is deployed; in `app.run()` it has no effect.
             mounts: No effect.
             volumes: No effect.
             region: No effect.
@@ -171,7 +173,7 @@ class App:
         self,
         _warn_parentheses_missing: None = None,
         *,
-        image: typing.Any = None,
+        image: typing.Optional[modal_lite.image.Image] = None,
         secrets: collections.abc.Sequence[modal_lite.secret.Secret] = (),
         env: typing.Optional[collections.abc.Mapping[str, typing.Optional[str]]] = None,
         gpu: typing.Any = None,

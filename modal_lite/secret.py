@@ -1,7 +1,7 @@
 """Secrets: environment variables for containers whose values are never shown."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,27 @@ class Secret:
             if (directory / filename).is_file():
                 return cls.from_dict(dotenv_values(directory / filename))
         raise InvalidError(f"Secret.from_dotenv: there is no file {filename!r} in {start} or any directory above it.")
+
+    @classmethod
+    def from_name(
+        cls, name: str, *, environment_name: str | None = None, required_keys: Sequence[str] = ()
+    ) -> "Secret":
+        """Refused: there is no store of named secrets on one machine.
+
+        Args:
+            name: What it is called elsewhere.
+            environment_name: Not looked at.
+            required_keys: The variables that it has, for the message.
+
+        Raises:
+            InvalidError: Always, with what to write instead.
+        """
+        keys = ", ".join(map(repr, required_keys)) or '"NAME_OF_A_VARIABLE"'
+        raise InvalidError(
+            f"Secret.from_name({name!r}): there is no store of named secrets here. Set the variables before the "
+            f"program starts and write Secret.from_local_environ([{keys}]), or keep them in a file for "
+            "Secret.from_dotenv()."
+        )
 
     @classmethod
     def _of(cls, variables: dict[str, str]) -> "Secret":

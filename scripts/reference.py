@@ -60,7 +60,13 @@ PAGES = (
         ("modal_lite.Function", "modal_lite.FunctionCall", "modal_lite.gather", "modal_lite.functions.FunctionStats"),
     ),
     Page("sharing.md", "Sharing a container", ("modal_lite.concurrent", "modal_lite.batched")),
-    Page("options.md", "Retries and secrets", ("modal_lite.Retries", "modal_lite.Secret")),
+    Page(
+        "options.md",
+        "Retries, secrets and schedules",
+        ("modal_lite.Retries", "modal_lite.Secret", "modal_lite.Period", "modal_lite.Cron"),
+    ),
+    Page("shared_objects.md", "Dicts and queues", ("modal_lite.Dict", "modal_lite.Queue")),
+    Page("images.md", "Images and volumes", ("modal_lite.Image", "modal_lite.Volume")),
     Page(
         "context.md",
         "Inside a container",

@@ -12,14 +12,20 @@ import modal_lite
 PUBLIC = {
     "App",
     "Cls",
+    "Cron",
+    "Dict",
     "Error",
     "Function",
     "FunctionCall",
     "FunctionStats",
+    "Image",
     "InputInfo",
     "InputStatus",
+    "Period",
+    "Queue",
     "Retries",
     "Secret",
+    "Volume",
     "batched",
     "call_graph",
     "concurrent",
@@ -42,6 +48,7 @@ HEAVY = {
     "aiohttp",
     "click",
     "cloudpickle",
+    "cronsim",
     "dotenv",
     "modal_lite._placement",
     "modal_lite._scheduler",
@@ -53,6 +60,7 @@ HEAVY = {
     "tblib",
     "tempfile",
     "uvloop",
+    "zoneinfo",
 }
 """Modules that `import modal_lite` must not load: they are imported where they are used."""
 

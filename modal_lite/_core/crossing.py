@@ -31,6 +31,16 @@ def call_soon(function: Callable[..., object], *args: object) -> None:
         return
 
 
+def call_when_run(function: Callable[..., object], *args: object) -> None:
+    """Runs a function on the library's loop when that runs next anyway, without waking a thread for it."""
+    if sys.is_finalizing():
+        return
+    try:
+        library().loop.call_soon_threadsafe(function, *args)
+    except RuntimeError:
+        return
+
+
 class _CurrentDrive(threading.local):
     """Whether this thread is stepping an implementation by hand, and under which running loop."""
 

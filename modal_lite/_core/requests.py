@@ -11,7 +11,9 @@ from typing import NamedTuple
 import msgspec
 
 from modal_lite._core.messages import Encoding, Failure, TerminalSpec
+from modal_lite._core.object_requests import ObjectReply, ObjectRequest
 from modal_lite._core.payload import EMPTY, Payload
+from modal_lite._core.request_base import Reply, Request
 from modal_lite._core.settings import FunctionSettings
 from modal_lite.call_graph import InputInfo
 
@@ -29,10 +31,6 @@ class CallKind(IntEnum):
     """One input, its values streamed to one consumer."""
     DETACHED = 4
     """A generator that nobody reads: it runs, its values are dropped."""
-
-
-class Request(msgspec.Struct, frozen=True, array_like=True):
-    """Something asked of the control plane."""
 
 
 class OpenApp(Request, frozen=True, tag=1):
@@ -237,6 +235,7 @@ AnyRequest = (
     | TypeIn
     | ResizeTerminal
     | CloseTerminal
+    | ObjectRequest
 )
 
 
@@ -278,10 +277,6 @@ class OutputBatch(NamedTuple):
     """There are no more than these."""
     chunk_size: int = 1
     """How many inputs to send together from now on."""
-
-
-class Reply(msgspec.Struct, frozen=True, array_like=True):
-    """An answer without payloads."""
 
 
 class Done(Reply, frozen=True, tag=1):
@@ -334,4 +329,4 @@ class TerminalOutput(Reply, frozen=True, tag=7):
 
 
 DONE = Done()
-AnyReply = Done | FoundFunction | StatsReply | CallDescription | CallGraphReply | Refusal | TerminalOutput
+AnyReply = Done | FoundFunction | StatsReply | CallDescription | CallGraphReply | Refusal | TerminalOutput | ObjectReply

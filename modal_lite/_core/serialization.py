@@ -19,7 +19,16 @@ from modal_lite._core.warm_memory import WarmMemory
 if TYPE_CHECKING:
     from modal_lite._core.pickler import Pickler
 
-__all__ = ["dumps", "dumps_function", "dumps_whole", "loads", "loads_function", "loads_whole", "register_handle"]
+__all__ = [
+    "dumps",
+    "dumps_function",
+    "dumps_key",
+    "dumps_whole",
+    "loads",
+    "loads_function",
+    "loads_whole",
+    "register_handle",
+]
 
 OUT_OF_BAND = 64 << 10
 """Bytes from which on a buffer stays outside of the pickle stream."""
@@ -97,6 +106,18 @@ def dumps_whole(value: object) -> bytes:
     """Pickles any value into one stream, large buffers included: for what is kept as bytes. Raises as `dumps` does."""
     parts = _Parts()
     (_pickler or _load_pickler())(parts, _PROTOCOL).dump(value)
+    return b"".join(parts)
+
+
+def dumps_key(value: object) -> bytes:
+    """Pickles a value so that equal plain values become equal bytes, in every process. Raises as `dumps` does.
+
+    Ordinary pickles tell an object that occurs twice from two that are equal; these do not.
+    """
+    parts = _Parts()
+    pickler = (_pickler or _load_pickler())(parts, _PROTOCOL)
+    pickler.fast = True
+    pickler.dump(value)
     return b"".join(parts)
 
 

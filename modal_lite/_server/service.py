@@ -1,6 +1,7 @@
 """Answers requests: the `Connection` of this process to a control plane of its own.
 
-The control plane, and with it every process that it started, exists from the first running app to the last.
+The control plane, and with it every process that it started, exists from the first running app to the last. Dicts and
+Queues need none.
 """
 
 import asyncio
@@ -12,7 +13,9 @@ import msgspec
 from modal_lite._core.ids import parse_input_id
 from modal_lite._core.interfaces import OnEnd
 from modal_lite._core.messages import Encoding
+from modal_lite._core.object_requests import DeleteObject, QueueTaken
 from modal_lite._core.payload import EMPTY, Payload
+from modal_lite._core.request_base import Reply
 from modal_lite._core.requests import (
     DONE,
     AddVariant,
@@ -38,7 +41,6 @@ from modal_lite._core.requests import (
     OpenMap,
     OpenTerminal,
     OutputBatch,
-    Reply,
     ResizeTerminal,
     RunCall,
     StartCall,
@@ -49,6 +51,7 @@ from modal_lite._core.requests import (
 from modal_lite._scheduler import events, policy
 from modal_lite._scheduler.introspection import call_graph, function_stats
 from modal_lite._server.calls import CallState, Chunk
+from modal_lite._server.objects import SharedObjects
 from modal_lite._server.plane import ControlPlane
 from modal_lite.exception import ExecutionError, InvalidError, NotFoundError
 
@@ -65,6 +68,7 @@ class Service:
         self._plane: ControlPlane | None = None
         self._apps: dict[str, list[str]] = {}
         self._lifecycle = asyncio.Lock()
+        self._objects = SharedObjects()
         self._handlers: dict[type[AnyRequest], Callable[[Any, Payload], Awaitable[Reply | OutputBatch]]] = {
             OpenApp: self._open_app,
             CloseApp: self._close_app,
@@ -84,6 +88,7 @@ class Service:
             OpenTerminal: self._open_terminal,
             NextOutput: self._next_output,
             CloseTerminal: self._close_terminal,
+            **self._objects.handlers,
         }
 
     async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> Any:
@@ -110,6 +115,8 @@ class Service:
 
     def notify(self, request: AnyRequest) -> None:
         """See `Connection.notify`."""
+        if isinstance(request, DeleteObject | QueueTaken):
+            self._objects.notify(request)
         plane = self._plane
         if plane is None:
             return

@@ -6,8 +6,18 @@ from typing import Any
 
 from modal_lite._core.client_messages import Answer, Ask, FromClient, Tell, Withdraw, pack_batch
 from modal_lite._core.interfaces import Connection, PlacedContainer
+from modal_lite._core.object_requests import (
+    DeleteObject,
+    OpenObject,
+    QueueGet,
+    QueueList,
+    QueuePut,
+    QueueTaken,
+    Values,
+)
 from modal_lite._core.payload import Payload, payload_of
 from modal_lite._core.requests import (
+    DONE,
     AnyRequest,
     ExchangeChunk,
     GetOutput,
@@ -36,6 +46,8 @@ class ClientSession:
         self._waits = 0
         self._under_way: dict[int, Callable[[], object]] = {}
         """What ends a request, by its number."""
+        self._left_behind: dict[str, AnyRequest] = {}
+        """What is to be said if the container ends before it says so itself: by the id that it is about."""
         self._channel = Channel(placed.client, FromClient, self._received, lambda error: self.close())
 
     def close(self) -> None:
@@ -43,6 +55,10 @@ class ClientSession:
         self._channel.close()
         for end in list(self._under_way.values()):
             end()
+        # After the ends above: what is about to be answered is still somebody's.
+        for request in self._left_behind.values():
+            asyncio.get_running_loop().call_soon(self._service.notify, request)
+        self._left_behind.clear()
 
     def _received(self, message: Any, body: memoryview) -> None:
         match message:
@@ -54,6 +70,7 @@ class ClientSession:
                     self._under_way[message.number] = task.cancel
                     task.add_done_callback(lambda _: self._under_way.pop(message.number))
             case Tell():
+                self._note(message.request, DONE)
                 self._service.notify(message.request)
             case Withdraw():
                 end = self._under_way.get(message.number)
@@ -98,7 +115,21 @@ class ClientSession:
         finally:
             if waits:
                 self._count_waits(-1)
+        self._note(ask.request, reply)
         self._reply(ask.number, reply)
+
+    def _note(self, request: AnyRequest, reply: Any) -> None:
+        """Keeps what a container would leave behind if it ended now."""
+        match request:
+            case OpenObject(name=None):
+                self._left_behind[request.new_id] = DeleteObject(request.new_id)
+            case DeleteObject():
+                self._left_behind.pop(request.object_id, None)
+            case QueueGet() if isinstance(reply, Values) and reply.values:
+                # It may have used them already: they are lost with it rather than used twice.
+                self._left_behind[request.take_id] = QueueTaken(request.object_id, request.take_id, received=True)
+            case QueueTaken():
+                self._left_behind.pop(request.take_id, None)
 
     def _reply(self, number: int, reply: Any) -> None:
         if isinstance(reply, OutputBatch):
@@ -119,7 +150,7 @@ def _may_wait(request: AnyRequest) -> bool:
     match request:
         case ExchangeChunk():
             return request.wait
-        case GetOutput():
+        case GetOutput() | QueuePut() | QueueGet() | QueueList():
             return request.timeout is None or request.timeout > 0
         case NextValues():
             return True

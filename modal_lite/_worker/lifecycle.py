@@ -20,6 +20,7 @@ from modal_lite._core.messages import ContainerSpec
 from modal_lite._core.tracebacks import without_library_frames
 from modal_lite._worker.callee import Callee, Callees
 from modal_lite._worker.loading import find_object, is_async, unwrap
+from modal_lite.image import raise_failed_imports
 
 
 class Lifecycle:
@@ -100,6 +101,7 @@ def load(spec: ContainerSpec) -> Loaded:
 
     Raises:
         BaseException: What `find_object` or the constructor raises.
+        ImportError: What an `imports()` block of its image has raised.
     """
     if spec.runs_program:
         from modal_lite._worker.program import run_program
@@ -108,8 +110,10 @@ def load(spec: ContainerSpec) -> Loaded:
     found = find_object(spec)
     description = getattr(found, ATTRIBUTE, None)
     if isinstance(description, ClassDescription):
+        raise_failed_imports(description.cls)
         return _make(description, spec.tag, spec.parameters)
     function = unwrap(found, spec)
+    raise_failed_imports(function)
     return Loaded({"": Callee(function, spec.tag, spec.is_generator, is_async(function))})
 
 

@@ -18,6 +18,10 @@ def plain() -> int:
     return 1
 
 
+def needs_one(x: int, y: int = 0) -> int:
+    return x + y
+
+
 BAD = {
     "min_containers=-1: must be an int of at least 0.": {"min_containers": -1},
     "min_containers=1.5: must be an int of at least 0.": {"min_containers": 1.5},
@@ -50,11 +54,16 @@ BAD = {
     "secrets= takes a list of modal_lite.Secret, not 'str'.": {"secrets": ["name"]},
     "env= takes a dict of strings, not 'list'.": {"env": [("A", "b")]},
 }
+BAD_HERE = {
+    "image= takes a modal_lite.Image such as Image.debian_slim(), not 'debian'.": {"image": "debian"},
+    "schedule= takes a modal_lite.Period or a modal_lite.Cron, not 5.": {"schedule": 5},
+}
+"""What variants have no options for."""
 
 
-@pytest.mark.parametrize("message", sorted(BAD))
+@pytest.mark.parametrize("message", sorted(BAD | BAD_HERE))
 def test_bad_options_of_a_function(message: str) -> None:
-    options: dict[str, Any] = BAD[message]
+    options: dict[str, Any] = (BAD | BAD_HERE)[message]
     with pytest.raises(InvalidError) as caught:
         scratch.function(**options)(plain)
     assert str(caught.value) == message
@@ -108,7 +117,7 @@ def test_options_without_effect_are_said_once_at_the_users_line(monkeypatch: pyt
         for _ in range(3):
             scratch.function(region="eu", cloud="any", name="a")(plain)
         same.with_options(volumes={"/data": object()})
-        modal_lite.App("with an image", image=object())
+        modal_lite.App("with an image", image=modal_lite.Image.debian_slim())
     assert [str(w.message).split("=")[0] for w in caught] == [
         "The option region",
         "The option cloud",
@@ -177,3 +186,30 @@ def test_update_autoscaler_is_checked(run: Any) -> None:
 def test_former_names_work() -> None:
     function = scratch.function(keep_warm=1, concurrency_limit=2, container_idle_timeout=5, name="old")(plain)
     assert function.tag == "old"
+
+
+def test_a_schedule_is_said_to_need_a_deployment_where_the_app_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_options, "_said", set())
+    scheduled = modal_lite.App("scheduled")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        scheduled.function(schedule=modal_lite.Period(days=1))(plain)
+        scheduled.function(schedule=modal_lite.Cron("0 9 * * 1-5"), name="second")(plain)
+        assert caught == []
+        for _ in range(2):
+            with scheduled.run():
+                pass
+    assert [str(w.message) for w in caught] == [
+        "The schedule of plain has no effect in app.run(): only functions of a deployed app run by themselves."
+    ]
+    assert caught[0].filename == __file__
+
+
+def test_a_function_with_a_schedule_needs_no_arguments() -> None:
+    daily = modal_lite.Period(days=1)
+    with pytest.raises(InvalidError) as caught:
+        scratch.function(schedule=daily)(needs_one)
+    assert str(caught.value) == (
+        "needs_one has a schedule, which calls it without arguments: missing a required argument: 'x'. "
+        "Give its parameters defaults."
+    )

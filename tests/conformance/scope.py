@@ -37,14 +37,9 @@ LATER = (
         ),
     ),
     Later(
-        "Dict and Queue",
-        "`modal_lite.Dict` and `modal_lite.Queue` do not exist yet",
-        ("test_calls.py::test_dict_and_queue_as_arguments_are_shared",),
-    ),
-    Later(
-        "images, volumes, schedules, web decorators",
-        "the test names or uses `Image`, `Volume`, `Cron`, `web_endpoint` and others, which do not exist yet",
-        ("test_calls.py::test_all_function_options_are_accepted", "test_calls.py::test_top_level_names"),
+        "web decorators",
+        "the test names `web_endpoint` and others, which do not exist yet",
+        ("test_calls.py::test_top_level_names",),
     ),
 )
 
