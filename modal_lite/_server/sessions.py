@@ -9,12 +9,16 @@ from modal_lite._core.interfaces import Connection, PlacedContainer
 from modal_lite._core.payload import Payload, payload_of
 from modal_lite._core.requests import (
     AnyRequest,
+    CallKind,
     ExchangeChunk,
+    ForgetCall,
     GetOutput,
     NextValues,
+    OpenMap,
     OutputBatch,
     Refusal,
     RunCall,
+    StartCall,
 )
 from modal_lite._transport.channel import Channel
 from modal_lite.exception import Error
@@ -36,6 +40,8 @@ class ClientSession:
         self._waits = 0
         self._under_way: dict[int, Callable[[], object]] = {}
         """What ends a request, by its number."""
+        self._held: dict[str, CallKind] = {}
+        """Calls that only this container knows of, so that they end with the session."""
         self._channel = Channel(placed.client, FromClient, self._received, lambda error: self.close())
 
     def close(self) -> None:
@@ -43,10 +49,14 @@ class ClientSession:
         self._channel.close()
         for end in list(self._under_way.values()):
             end()
+        held, self._held = self._held, {}
+        for call_id in held:
+            self._service.notify(ForgetCall(call_id))
 
     def _received(self, message: Any, body: memoryview) -> None:
         match message:
             case Ask():
+                self._hold(message.request)
                 if isinstance(message.request, RunCall):
                     self._run(message.number, message.request, payload_of(message.sizes, body))
                 else:
@@ -54,11 +64,20 @@ class ClientSession:
                     self._under_way[message.number] = task.cancel
                     task.add_done_callback(lambda _: self._under_way.pop(message.number))
             case Tell():
+                if isinstance(message.request, ForgetCall):
+                    self._held.pop(message.request.call_id, None)
                 self._service.notify(message.request)
             case Withdraw():
                 end = self._under_way.get(message.number)
                 if end is not None:
                     end()
+
+    def _hold(self, request: AnyRequest) -> None:
+        match request:
+            case OpenMap() | StartCall(kind=CallKind.GENERATOR):
+                self._held[request.call_id] = request.kind
+            case ExchangeChunk(closed=True) if self._held.get(request.call_id) is CallKind.SPAWNED:
+                del self._held[request.call_id]  # Complete, it goes on by itself.
 
     def _run(self, number: int, request: RunCall, payload: Payload) -> None:
         ended = False

@@ -145,3 +145,43 @@ def leave_a_child() -> int:
     import subprocess
 
     return subprocess.Popen(["sleep", "60"]).pid
+
+
+@app.function(max_containers=2)
+def note_each(x: int, path: str) -> int:
+    """Notes each start, takes a while."""
+    with open(path, "a") as file:
+        file.write(f"{x}\n")
+    time.sleep(0.05)
+    return x
+
+
+@app.function(max_containers=1)
+def note_each_yield(n: int, path: str) -> Iterator[int]:
+    for x in range(n):
+        with open(path, "a") as file:
+            file.write(f"{x}\n")
+        time.sleep(0.02)
+        yield x
+
+
+@app.function(max_containers=1)
+def nest(how: str, path: str) -> int:
+    """Has calls of its own under way."""
+    with open(path + ".pid", "w") as file:
+        file.write(str(os.getpid()))
+    match how:
+        case "remote":
+            return note_and_wait.remote(path)
+        case "map":
+            return len(list(note_each.map(range(1000), kwargs={"path": path})))
+        case "spawn_map":
+            return note_each.spawn_map(_endless(), kwargs={"path": path}).num_inputs()
+        case _:
+            return len(list(note_each_yield.remote_gen(1000, path)))
+
+
+def _endless() -> Iterator[int]:
+    for x in range(10_000):
+        yield x
+        time.sleep(0.02)
