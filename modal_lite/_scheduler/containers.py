@@ -115,6 +115,11 @@ class Containers:
             return
         del call.leases[lease.lease_id]
         call.leased -= outstanding
+        if lease.begun:
+            kind = FailureKind.TIMEOUT if lease.timed_out else FailureKind.LOST
+            self._outcomes.fail(call, lease.rest(), kind, lease.container.container_id)
+            self._outcomes.finish_if_done(call)
+            return
         charged = None
         if call.function.shares:
             if lease.interrupted is not None or not (lease.ahead or was_told_to_end):

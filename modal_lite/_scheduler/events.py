@@ -104,6 +104,13 @@ class OutputsReported(Event, frozen=True):
     elapsed: float
 
 
+class OutputBegan(Event, frozen=True):
+    """The input of the lease, a generator's, has delivered values: run again, it would deliver them twice."""
+
+    container_id: str
+    lease_id: int
+
+
 class FailureReported(Event, frozen=True):
     """An input of the lease failed."""
 

@@ -76,6 +76,8 @@ class Lease(msgspec.Struct, eq=False):
     interrupted: float | None = None
     """When its running input was asked to stop."""
     timed_out: bool = False
+    begun: bool = False
+    """A part of the output is delivered; there is no other attempt."""
 
     @property
     def outstanding(self) -> int:

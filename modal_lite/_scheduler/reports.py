@@ -56,6 +56,12 @@ class Reports:
             lease.call.leased -= event.count
         self._advance(lease, event.count, now)
 
+    def begun(self, event: on.OutputBegan, now: float) -> None:
+        """See `OutputBegan`."""
+        lease = self._lease(event.container_id, event.lease_id)
+        if lease is not None:
+            lease.begun = True
+
     def failure(self, event: on.FailureReported, now: float) -> None:
         """See `FailureReported`."""
         lease = self._lease(event.container_id, event.lease_id)
@@ -66,7 +72,7 @@ class Reports:
         policy.learn(lease.call.function, 1, event.elapsed)
         if lease.current:
             lease.call.leased -= 1
-            if event.kind not in _RETRIED or not self._outcomes.retry(lease, event.index, now):
+            if event.kind not in _RETRIED or lease.begun or not self._outcomes.retry(lease, event.index, now):
                 self._outcomes.failed(lease, event.index, event.kind)
         self._advance(lease, 1, now)
 

@@ -73,6 +73,7 @@ class Scheduler:
             on.ContainerWaiting: containers.waiting,
             on.ContainerGone: containers.gone,
             on.OutputsReported: reports.outputs,
+            on.OutputBegan: reports.begun,
             on.FailureReported: reports.failure,
             on.InputsReturned: reports.returned,
             on.TimePassed: lambda event, now: None,

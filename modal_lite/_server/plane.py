@@ -287,8 +287,7 @@ class ControlPlane:
         link = self.links[command.container_id]
         chunk = call.chunks[command.chunk]
         if call.kind in (CallKind.GENERATOR, CallKind.DETACHED):
-            if call.received:
-                self._loop.call_soon(self._generator_lost, call)
+            call.received = call.consumed = 0
             link.generators[command.lease_id] = call.call_id
             call.credit = lambda count: link.control.send(GeneratorCredit(command.lease_id, count))
         link.data.send(
@@ -304,14 +303,6 @@ class ControlPlane:
             ),
             chunk.payload,
         )
-
-    def _generator_lost(self, call: CallState) -> None:
-        """A generator that has already delivered values cannot be run again: its consumer would see them twice."""
-        message = f"the container died after the generator had delivered {call.received} values; it cannot be resumed"
-        call.deliver(Output(0, 1, Failure(FailureKind.LOST, message)))
-        call.finish()
-        if call.call_id in self.scheduler.calls:
-            self.happened(events.CallForgotten(call.call_id))
 
     def _accept_outputs(self, command: commands.AcceptOutputs) -> None:
         call = self.calls[command.call_id]
@@ -344,7 +335,7 @@ class ControlPlane:
             return msgspec.structs.replace(known, start=command.start, count=command.count)
         else:
             kind = FailureKind.LOST
-            message = self.links[command.container_id].describe_loss()
+            message = self.links[command.container_id].describe_loss(call.received)
         return Output(command.start, command.count, Failure(kind, message))
 
     def _finish_call(self, command: commands.FinishCall) -> None:
@@ -391,6 +382,7 @@ class ControlPlane:
                 link.generators.pop(message.lease_id, None)
                 self.happened(events.OutputsReported(container_id, message.lease_id, 0, 1, message.elapsed))
             case Returned():
+                link.generators.pop(message.lease_id, None)
                 self.happened(events.InputsReturned(container_id, message.lease_id, message.start))
             case Ready():
                 link.ready = True
@@ -407,6 +399,8 @@ class ControlPlane:
         start = call.received
         call.received += message.count
         if call.kind is CallKind.GENERATOR:
+            if not start:
+                self.happened(events.OutputBegan(link.container_id, message.lease_id))
             call.deliver(Output(start, message.count, None, payload))
         else:
             self.consumed(call, call.received)

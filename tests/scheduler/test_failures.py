@@ -255,3 +255,26 @@ def test_warm_containers_that_cannot_start_are_tried_ever_more_rarely() -> None:
     world.starts.clear()
     world.pass_time(2 * policy.MAX_START_BACKOFF)
     assert world.alive("fu-a") == 1
+
+
+# --- generators ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["lost", "told to end", "raised", "timed out", "killed after its timeout"])
+def test_what_has_delivered_values_is_not_run_again(how: str) -> None:
+    failure = FailureKind.USER if how == "raised" else None
+    world = World(work=lambda *_: Job(10.0, failure, obeys=how != "killed after its timeout"))
+    world.add("fu-a", timeout=2.0 if "time" in how else None, retries=Retries(max_retries=3, initial_delay=0.0))
+    call_id = world.call("fu-a")
+    world.run(lambda: any(c.held for c in world.containers.values()))
+    lease = world.sent(do.SendLease)[0]
+    world.tell(on.OutputBegan(lease.container_id, lease.lease_id))
+    if how == "lost":
+        holder(world).die()
+    elif how == "told to end":
+        holder(world).die(running_known=False)
+    world.finish()
+    kinds = {"lost": FailureKind.LOST, "told to end": FailureKind.LOST, "raised": FailureKind.USER}
+    assert world.outcomes(call_id) == [kinds.get(how, FailureKind.TIMEOUT)]
+    assert world.calls[call_id].attempts[0] == 1
+    world.tell(on.OutputBegan(lease.container_id, lease.lease_id))
