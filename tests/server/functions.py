@@ -1,5 +1,6 @@
 """What the containers of these tests run."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -49,9 +50,14 @@ def die(path: str, how: str, text: str = "") -> None:
         file.write("x")
     if text:
         print(text, file=sys.stderr, flush=True)
-    if how == "exit":
-        os._exit(3)
-    os.kill(os.getpid(), signal.SIGKILL)
+    match how:
+        case "exit":
+            os._exit(3)
+        case "segfault":
+            ctypes.string_at(0)
+        case "KeyboardInterrupt":
+            raise KeyboardInterrupt
+    os.kill(os.getpid(), getattr(signal, how))
     time.sleep(10)
 
 
@@ -185,3 +191,17 @@ def _endless() -> Iterator[int]:
     for x in range(10_000):
         yield x
         time.sleep(0.02)
+
+
+@app.function(max_containers=1, retries=modal_lite.Retries(max_retries=2, initial_delay=0.0))
+def values_then_end(n: int, how: str, path: str) -> Iterator[int]:
+    """Notes its start; yields n values, then ends badly."""
+    with open(path, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    yield from range(n)
+    while not os.path.exists(path + ".go"):
+        time.sleep(0.005)
+    if how == "raise":
+        raise KeyError("mine")
+    os.kill(os.getpid(), signal.SIGTERM if how == "term" else signal.SIGKILL)
+    time.sleep(10)

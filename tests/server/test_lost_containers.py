@@ -21,6 +21,7 @@ from tests.server.functions import (
     same,
     slowly,
     values_then_die,
+    values_then_end,
     write_junk,
 )
 from tests.waiting import wait_until
@@ -89,6 +90,22 @@ def test_killed_between_values_of_a_generator(run: Any, tmp_path: Path) -> None:
     assert seen == list(range(5))
 
 
+@pytest.mark.parametrize("how", ["raise", "kill", "term"])
+@pytest.mark.parametrize("values", [0, 5])
+def test_a_generator_runs_again_only_if_nobody_can_see_it(run: Any, tmp_path: Path, how: str, values: int) -> None:
+    path = str(tmp_path / "starts")
+    stream = values_then_end.remote_gen(values, how, path)
+    seen = [next(stream) for _ in range(values)]
+    Path(path + ".go").touch()
+    with pytest.raises(KeyError if how == "raise" else ContainerLostError):
+        next(stream)
+    assert seen == list(range(values))
+    if values:
+        assert len(lines(path)) == 1
+    else:
+        assert len(lines(path)) == (3 if how == "raise" else 9)
+
+
 def test_a_generator_that_dies_at_once_gives_a_part_of_its_values(run: Any, tmp_path: Path) -> None:
     path = tmp_path / "die"
     path.touch()
@@ -98,7 +115,19 @@ def test_a_generator_that_dies_at_once_gives_a_part_of_its_values(run: Any, tmp_
     assert seen == list(range(len(seen)))
 
 
-@pytest.mark.parametrize(("how", "words"), [("exit", "exited with status 3"), ("kill", "was killed by SIGKILL")])
+WAYS_TO_DIE = {
+    "exit": "exited with status 3",
+    "segfault": "was killed by SIGSEGV",
+    "SIGKILL": "was killed by SIGKILL",
+    "SIGABRT": "was killed by SIGABRT",
+    # Those it obeys, and takes its leave.
+    "SIGTERM": "exited with status 0",
+    "SIGINT": "exited with status 130",
+    "KeyboardInterrupt": "exited with status 130",
+}
+
+
+@pytest.mark.parametrize(("how", "words"), WAYS_TO_DIE.items())
 def test_an_input_that_kills_every_container(run: Any, tmp_path: Path, how: str, words: str) -> None:
     path = tmp_path / "attempts"
     with pytest.raises(ContainerLostError) as caught:
