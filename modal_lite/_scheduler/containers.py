@@ -90,12 +90,16 @@ class Containers:
         self._leasing.feed(now)
 
     def start_failed(self, function: Function, start_error: bool, now: float) -> None:
-        """Counts a container that was never ready; too many, or a certain error, fail the inputs that wait for it."""
+        """Counts a container that was never ready; too many, or a certain error, fail the inputs that wait for it.
+
+        As long as another container runs them they only wait longer.
+        """
         function.start_failures += 1
         delay = policy.START_BACKOFF * 2 ** min(function.start_failures - 1, 10)
         function.no_start_before = now + min(delay, policy.MAX_START_BACKOFF)
         self._timetable.add(function.no_start_before, function)
-        if start_error or function.start_failures >= policy.max_start_failures(function.settings):
+        given_up = start_error or function.start_failures >= policy.max_start_failures(function.settings)
+        if given_up and not function.at_work:
             for call in function.line:
                 self._outcomes.fail_pending(call, FailureKind.INIT)
                 self._outcomes.finish_if_done(call)
@@ -127,7 +131,8 @@ class Containers:
         elif running is not None and running[0] == lease.lease_id and index <= running[1] < lease.stop:
             charged = running[1]
         elif lease.interrupted is not None:
-            charged = index
+            # It never began, in a container that was stuck: that is no fault of the input's, nor its timeout.
+            charged, lease.timed_out = index, False
         if charged is None:
             self._leasing.queue(call, lease.rest(), front=True)
             return

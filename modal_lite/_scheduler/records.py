@@ -227,6 +227,11 @@ class Function(msgspec.Struct, eq=False):
         self.shares = self.settings.shares
 
     @property
+    def at_work(self) -> bool:
+        """True if it has a container from which what waits can expect to be run."""
+        return any(c.state is ContainerState.READY and not c.waiting for c in self.containers.values())
+
+    @property
     def live(self) -> list[Container]:
         """Its containers, without those that were told to end."""
         return [c for c in self.containers.values() if c.state is not ContainerState.STOPPING]

@@ -50,7 +50,7 @@ class Scaling:
         wanted = policy.wanted_containers(function)
         failing = function.start_failures > 0 and now < function.no_start_before
         while live < wanted:
-            if failing and not function.backlog:
+            if failing and (not function.backlog or function.at_work):
                 return
             if live >= policy.warm_containers(function):
                 if not self._cores.may_activate(function):
