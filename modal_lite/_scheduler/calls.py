@@ -66,10 +66,13 @@ class Calls:
         call = known(self._calls, event.call_id, "call")
         if call.closed and not call.cancelled:
             raise IllegalTransition(f"call {event.call_id} is closed and takes no more inputs")
+        if event.count <= 0 or event.start < call.following:
+            raise IllegalTransition(f"[{event.start}, +{event.count}) are not the next inputs of {event.call_id}")
         self._add(call, event.start, event.count, now)
 
     def _add(self, call: Call, start: int, count: int, now: float) -> None:
         call.added += count
+        call.following = start + count
         added = InputRange(start, start + count, start)
         if call.cancelled:
             self._outcomes.fail(call, added, FailureKind.CANCELLED)

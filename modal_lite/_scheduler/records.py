@@ -114,6 +114,8 @@ class Call(msgspec.Struct, eq=False):
     """For a class: which of its methods, for the call graph."""
     pending: deque[InputRange] = msgspec.field(default_factory=deque)
     added: int = 0
+    following: int = 0
+    """Index after the last one added; those that do not pickle are left out."""
     waiting: int = 0
     """Inputs in `pending`."""
     delayed: int = 0

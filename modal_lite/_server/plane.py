@@ -379,7 +379,8 @@ class ControlPlane:
             case Yielded():
                 self._yielded(link, message, payload_of(message.sizes, body))
             case GeneratorDone():
-                link.generators.pop(message.lease_id, None)
+                if link.generators.pop(message.lease_id, None) is None:
+                    raise IllegalTransition(f"lease {message.lease_id} is no generator's of {container_id}")
                 self.happened(events.OutputsReported(container_id, message.lease_id, 0, 1, message.elapsed))
             case Returned():
                 link.generators.pop(message.lease_id, None)
@@ -393,6 +394,8 @@ class ControlPlane:
                 self._start_failures[link.definition.function_id] = failed
 
     def _yielded(self, link: ContainerLink, message: Yielded, payload: Payload) -> None:
+        if message.count <= 0:
+            raise IllegalTransition(f"{message.count} values cannot be yielded by {link.container_id}")
         call = self.calls.get(link.generators.get(message.lease_id, ""))
         if call is None:
             return
@@ -441,7 +444,12 @@ class ControlPlane:
     # --- calls -------------------------------------------------------------------------------------------------------
 
     def open_call(self, call: CallState, parent: tuple[str, int] | None, chunk: Chunk | None) -> None:
-        """Accepts a call, with its only input if `chunk` is given. A UNARY one is gone once it has finished."""
+        """Accepts a call, with its only input if `chunk` is given. A UNARY one is gone once it has finished.
+
+        Raises IllegalTransition, having changed nothing, for the id of another call.
+        """
+        if call.call_id in self.scheduler.calls:
+            raise IllegalTransition(f"call {call.call_id} was opened before")
         self.calls[call.call_id] = call
         count = 0
         if chunk is not None:
@@ -452,6 +460,20 @@ class ControlPlane:
             events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, unary, call.method)
         )
         self._unfinished += 1
+
+    def add_inputs(self, call: CallState, start: int, chunk: Chunk) -> None:
+        """Accepts inputs [start, start + chunk.outstanding) of an open call.
+
+        Raises IllegalTransition, having changed nothing, if that cannot be: they are not behind those before them.
+        """
+        if start in call.chunks:
+            raise IllegalTransition(f"input {start} of {call.call_id} was added before")
+        call.chunks[start] = chunk
+        try:
+            self.happened(events.InputsAdded(call.call_id, start, chunk.outstanding))
+        except IllegalTransition:
+            del call.chunks[start]
+            raise
 
     def forget(self, call_id: str) -> None:
         """Drops a call, and cancels what is unfinished of it. Nothing happens for a call that is not known."""

@@ -227,8 +227,7 @@ class Service:
         plane = self._running()
         call = self._call(request.call_id)
         if request.count:
-            call.chunks[request.start] = Chunk(request.encoding, payload, request.count)
-            plane.happened(events.InputsAdded(request.call_id, request.start, request.count))
+            plane.add_inputs(call, request.start, Chunk(request.encoding, payload, request.count))
         if request.closed:
             plane.happened(events.InputsClosed(request.call_id))
         if request.wait:

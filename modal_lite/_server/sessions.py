@@ -1,6 +1,7 @@
 """Serves the calls that user code in a container makes: its client channel, answered by the service."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,9 @@ from modal_lite._core.requests import (
     StartCall,
 )
 from modal_lite._transport.channel import Channel
-from modal_lite.exception import Error
+from modal_lite.exception import Error, ExecutionError
+
+logger = logging.getLogger("modal_lite.plane")
 
 
 class ClientSession:
@@ -95,8 +98,8 @@ class ClientSession:
         self._count_waits(1)
         try:
             withdraw = self._service.run(request, payload, on_end)
-        except Error as error:
-            on_end(error)
+        except Exception as error:
+            on_end(_refused(error))
             return
         if not ended:
 
@@ -112,8 +115,8 @@ class ClientSession:
             self._count_waits(1)
         try:
             reply = await self._service.request(ask.request, payload_of(ask.sizes, body))
-        except (Error, TimeoutError) as error:
-            reply = error
+        except Exception as error:
+            reply = _refused(error)
         finally:
             if waits:
                 self._count_waits(-1)
@@ -132,6 +135,14 @@ class ClientSession:
         self._waits += change
         if (self._every or (before == 0) != (self._waits == 0)) and not self._channel.closed:
             self._on_waiting(self._waits)
+
+
+def _refused(error: Exception) -> Exception:
+    """What the container is told: whatever came over its channel, who waits there is to have an answer."""
+    if isinstance(error, Error | TimeoutError):
+        return error
+    logger.error("a container's request made no sense", exc_info=error)
+    return ExecutionError(f"The request made no sense: {type(error).__name__}: {error}")
 
 
 def _may_wait(request: AnyRequest) -> bool:
