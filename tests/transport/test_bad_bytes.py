@@ -105,7 +105,11 @@ def test_what_a_length_promises_takes_no_memory(promised: int) -> None:
     before = psutil.Process().memory_info().rss
     message = msgspec.msgpack.encode(Outputs(1, 0, 1, 0.0, (promised,)))
     decoder = FrameDecoder(FromContainer)
-    with contextlib.suppress(ProtocolError) if promised > psutil.virtual_memory().total // 2 else contextlib.nullcontext():
+    with (
+        contextlib.suppress(ProtocolError)
+        if promised > psutil.virtual_memory().total // 2
+        else contextlib.nullcontext()
+    ):
         assert feed(decoder, PREFIX.pack(len(message), promised) + message + bytes(1000)) == []
         assert len(decoder.buffer()) == promised - 1000
     assert psutil.Process().memory_info().rss - before < LARGE_BODY + (8 << 20)
