@@ -1,5 +1,6 @@
 """What the containers of these tests run."""
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -205,3 +206,29 @@ def values_then_end(n: int, how: str, path: str) -> Iterator[int]:
         raise KeyError("mine")
     os.kill(os.getpid(), signal.SIGTERM if how == "term" else signal.SIGKILL)
     time.sleep(10)
+
+
+def _die_or_return(x: int) -> int:
+    if x == 3:
+        os._exit(7)
+    return x
+
+
+@app.function(max_containers=1)
+@modal_lite.concurrent(max_inputs=8)
+def one_thread_dies(x: int) -> int:
+    time.sleep(0.02)
+    return _die_or_return(x)
+
+
+@app.function(max_containers=1)
+@modal_lite.concurrent(max_inputs=8)
+async def one_task_dies(x: int) -> int:
+    await asyncio.sleep(0.02)
+    return _die_or_return(x)
+
+
+@app.function(max_containers=1)
+@modal_lite.batched(max_batch_size=8, wait_ms=5)
+def one_of_a_batch_dies(xs: list[int]) -> list[int]:
+    return [_die_or_return(x) for x in xs]

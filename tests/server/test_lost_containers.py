@@ -17,6 +17,9 @@ from tests.server.functions import (
     ignore_everything,
     leave_a_child,
     note_and_wait,
+    one_of_a_batch_dies,
+    one_task_dies,
+    one_thread_dies,
     pid,
     same,
     slowly,
@@ -138,6 +141,14 @@ def test_an_input_that_kills_every_container(run: Any, tmp_path: Path, how: str,
     assert len(path.read_text()) == 1 + 8, "it is tried again up to 8 times"
     assert isinstance(caught.value, RemoteError)
     assert "modal_lite" not in str(caught.traceback[-1].path).replace(str(Path(__file__).parents[2]), "")
+
+
+@pytest.mark.parametrize("function", [one_thread_dies, one_task_dies, one_of_a_batch_dies], ids=lambda f: f.tag)
+def test_neighbours_of_an_input_that_kills_every_container(run: Any, function: Any) -> None:
+    results = list(function.map(range(12), return_exceptions=True))
+    assert isinstance(results[3], ContainerLostError)
+    assert "exited with status 7" in str(results[3])
+    assert results[:3] + results[4:] == [0, 1, 2, *range(4, 12)]
 
 
 def test_a_container_that_leaves_with_status_0_under_an_input(run: Any, tmp_path: Path) -> None:
