@@ -48,6 +48,9 @@ logger = logging.getLogger("modal_lite.plane")
 STOP_GRACE = 1.0
 """Seconds a container may take to end when it is asked to."""
 
+_UNATTENDED = (CallKind.UNARY, CallKind.DETACHED)
+"""Calls that nobody asks for once they have finished."""
+
 
 class Environment(msgspec.Struct, frozen=True):
     """What every container shares with the program that started it."""
@@ -342,7 +345,7 @@ class ControlPlane:
         self._unfinished -= 1
         call = self.calls.get(command.call_id)
         if call is not None:
-            if call.kind is CallKind.UNARY:
+            if call.kind in _UNATTENDED:
                 del self.calls[call.call_id]
             call.finish()
 
@@ -444,7 +447,9 @@ class ControlPlane:
     # --- calls -------------------------------------------------------------------------------------------------------
 
     def open_call(self, call: CallState, parent: tuple[str, int] | None, chunk: Chunk | None) -> None:
-        """Accepts a call, with its only input if `chunk` is given. A UNARY one is gone once it has finished.
+        """Accepts a call, with its only input if `chunk` is given.
+
+        Calls of one input that nobody asks for afterwards are gone once they have finished.
 
         Raises IllegalTransition, having changed nothing, for the id of another call.
         """
@@ -455,9 +460,9 @@ class ControlPlane:
         if chunk is not None:
             call.chunks[0] = chunk
             count = chunk.outstanding
-        unary = call.kind is CallKind.UNARY
+        forgotten = call.kind in _UNATTENDED
         self.happened(
-            events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, unary, call.method)
+            events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, forgotten, call.method)
         )
         self._unfinished += 1
 
