@@ -106,10 +106,11 @@ class Calls:
         if call.finished:
             self._outcomes.drop_if_forgotten(call)
         else:
-            self.cancel(call, now, interrupt=True)
+            # Nobody waits for it. Other inputs of a container need not pay for one that cannot be interrupted.
+            self.cancel(call, now, interrupt=True, patient=True)
 
-    def cancel(self, call: Call, now: float, interrupt: bool) -> None:
-        """Ends all inputs of the call at once; those that run are told so if `interrupt`."""
+    def cancel(self, call: Call, now: float, interrupt: bool, patient: bool = False) -> None:
+        """Ends all inputs of the call at once; those that run are told so if `interrupt`, see `Leasing.interrupt`."""
         if call.finished or call.cancelled:
             return
         call.cancelled = call.closed = True
@@ -123,7 +124,7 @@ class Calls:
             call.leased -= lease.outstanding
             del call.leases[lease.lease_id]
             if interrupt:
-                self._leasing.interrupt(lease, now, timed_out=False)
+                self._leasing.interrupt(lease, now, timed_out=False, patient=patient)
                 self._leasing.recall(lease)
         self._outcomes.finish_if_done(call)
 

@@ -155,12 +155,15 @@ class Leasing:
             for lease in container.leases:
                 self.recall(lease)
 
-    def interrupt(self, lease: Lease, now: float, timed_out: bool) -> None:
-        """Asks the input that runs under the lease to stop, once; or its container, where nothing else would help."""
+    def interrupt(self, lease: Lease, now: float, timed_out: bool, patient: bool = False) -> None:
+        """Asks the input that runs under the lease to stop, once; or its container, where nothing else would help.
+
+        That has time, if `patient`, for the input may soon end by itself.
+        """
         if lease.interrupted is None:
             lease.interrupted = now
             lease.timed_out = timed_out
-            if lease.call.function.settings.in_threads:
+            if lease.call.function.settings.in_threads and not patient:
                 self._scaling.stop(lease.container, now)
                 return
             self._commands.append(do.InterruptLease(lease.container.container_id, lease.lease_id, timed_out))

@@ -19,11 +19,13 @@ BODIES = {
                 assert same.remote(x) == x
     """,
     "awaited calls": """
+        async def call(x):  # whose frame it is that a task cancelled before its first step shows
+            return await same.remote.aio(x)
         async def main():
             async with app.run.aio():
                 print("ready")
                 while True:
-                    await asyncio.gather(*[same.remote.aio(x) for x in range(20)])
+                    await asyncio.gather(*[call(x) for x in range(20)])
         asyncio.run(main())
     """,
     "a map": """

@@ -57,6 +57,19 @@ def test_ending_one_thread_restarts_the_container_and_charges_only_that_input() 
     assert len(world.sent(do.StopContainer)) == 1
 
 
+@pytest.mark.parametrize("seconds", [0.8, 100.0])
+def test_a_forgotten_thread_may_end_by_itself(seconds: float) -> None:
+    world = World(work=lambda _f, call_id, *_: Job(seconds if call_id == "fc-1" else 2.0))
+    world.add("fu-a", max_containers=1, max_inputs=3, in_threads=True)
+    left, neighbour = world.call("fu-a", 2), world.call("fu-a")
+    world.pass_time(0.5)
+    world.forget(left)
+    world.finish()
+    assert world.calls[neighbour].attempts[0] == 1
+    world.pass_time(2 * policy.INTERRUPT_GRACE)
+    assert len(world.sent(do.StopContainer)) == (1 if seconds > policy.INTERRUPT_GRACE else 0)
+
+
 def test_all_inputs_of_a_lost_container_count_a_loss_and_run_alone_after_a_few() -> None:
     world = slow_world()
     world.add("fu-a", max_containers=1, max_inputs=2)
