@@ -149,10 +149,11 @@ class Containers:
         call, container_id = lease.call, lease.container.container_id
         again = InputRange(index, index + 1, lease.chunk, lease.attempt, lease.losses)
         if lease.timed_out:
-            if not self._outcomes.retry(lease, index, now):
+            if not self._outcomes.retry(lease, index, FailureKind.TIMEOUT, now):
                 self._outcomes.fail(call, again, FailureKind.TIMEOUT, container_id)
         elif again.losses >= policy.max_losses(lease.call.function.settings):
             self._outcomes.fail(call, again, FailureKind.LOST, container_id)
         else:
+            self._outcomes.attempted(lease, index, FailureKind.LOST)
             again.losses += 1
             self._leasing.queue(call, again, front=True)

@@ -8,7 +8,7 @@ import msgspec
 
 from modal_lite._core.ids import input_id
 from modal_lite._core.settings import FunctionSettings
-from modal_lite.call_graph import InputStatus
+from modal_lite.call_graph import InputAttempt, InputStatus
 
 T = TypeVar("T")
 
@@ -130,6 +130,8 @@ class Call(msgspec.Struct, eq=False):
     """True while it stands in its function's line of calls with pending inputs."""
     leases: dict[int, Lease] = msgspec.field(default_factory=dict)
     outcomes: list[Outcome] = msgspec.field(default_factory=list)
+    attempts: dict[int, list[InputAttempt]] = msgspec.field(default_factory=dict)
+    """By the inputs' indices, those that others followed."""
     children: list[str] = msgspec.field(default_factory=list)
 
 

@@ -75,7 +75,8 @@ class Reports:
         policy.learn(lease.call.function, 1, event.elapsed)
         if lease.current:
             lease.call.leased -= 1
-            if event.kind not in _RETRIED or lease.begun or not self._outcomes.retry(lease, event.index, now):
+            may_retry = event.kind in _RETRIED and not lease.begun
+            if not may_retry or not self._outcomes.retry(lease, event.index, event.kind, now):
                 self._outcomes.failed(lease, event.index, event.kind)
         self._advance(lease, 1, now)
 
