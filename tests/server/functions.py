@@ -70,6 +70,24 @@ def die_once(path: str) -> str:
     return "lived"
 
 
+@app.function(max_containers=1, timeout=0.3, retries=modal_lite.Retries(max_retries=2, initial_delay=0.0))
+def fail_in_turn(path: str) -> str:
+    """Raises, then loses its container, then runs into its timeout, then succeeds."""
+    with open(path, "a+") as file:
+        file.write(f"{modal_lite.current_input_id()}\n")
+        file.seek(0)
+        turn = len(file.readlines())
+    match turn:
+        case 1:
+            raise ValueError("first")
+        case 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(10)
+        case 3:
+            time.sleep(10)
+    return "at last"
+
+
 @app.function(max_containers=1)
 def values_then_die(n: int, path: str) -> Iterator[int]:
     """Yields n values, then waits for the file and dies."""
@@ -232,3 +250,36 @@ async def one_task_dies(x: int) -> int:
 @modal_lite.batched(max_batch_size=8, wait_ms=5)
 def one_of_a_batch_dies(xs: list[int]) -> list[int]:
     return [_die_or_return(x) for x in xs]
+
+
+@app.function(max_containers=2, retries=modal_lite.Retries(max_retries=4, initial_delay=0.0))
+def retry_each(x: int, folder: str) -> int:
+    """Fails as many times as its argument says."""
+    path = Path(folder, str(x))
+    with open(path, "a") as file:
+        file.write("x\n")
+    attempt = len(path.read_text().splitlines())
+    if attempt <= x:
+        raise ValueError(f"attempt {attempt} of {x}")
+    return x
+
+
+slow_exits = modal_lite.App("server-tests with slow exits")
+
+
+@slow_exits.cls(max_containers=1)
+class SlowExit:
+    """Leaves when the file `go` appears."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    @modal_lite.method()
+    def work(self) -> str:
+        return "done"
+
+    @modal_lite.exit()
+    def leave(self) -> None:
+        Path(self.folder, "leaving").touch()
+        while not Path(self.folder, "go").exists():
+            time.sleep(0.005)
