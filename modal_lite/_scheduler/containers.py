@@ -65,6 +65,13 @@ class Containers:
             self._leasing.recall_unstarted(container)
             self._leasing.feed(now)
 
+    def leaving(self, event: on.ContainerLeaving, now: float) -> None:
+        """See `ContainerLeaving`."""
+        container = known(self._containers, event.container_id, "container")
+        self._scaling.let_go(container, now)
+        self._scaling.scale(container.function, now)
+        self._leasing.feed(now)
+
     def gone(self, event: on.ContainerGone, now: float) -> None:
         """See `ContainerGone`."""
         container = self._containers.pop(event.container_id, None)
@@ -73,7 +80,7 @@ class Containers:
         function = container.function
         del function.containers[container.container_id]
         died_at_start = container.state is ContainerState.STARTING
-        was_told_to_end = container.state is ContainerState.STOPPING
+        was_told_to_end = container.state is ContainerState.STOPPING and not container.leaves
         container.state = ContainerState.STOPPING
         container.check_at = None
         for lease in reversed(container.leases):

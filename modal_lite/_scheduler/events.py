@@ -84,6 +84,12 @@ class ContainerReady(Event, frozen=True):
     container_id: str
 
 
+class ContainerLeaving(Event, frozen=True):
+    """The container begins no input any more, of its own accord: it will be gone soon."""
+
+    container_id: str
+
+
 class ContainerGone(Event, frozen=True):
     """The container's process or connection ended, expected or not."""
 

@@ -149,6 +149,8 @@ class Container(msgspec.Struct, eq=False):
     waiting: bool = False
     """Its inputs, all of them, wait for calls of their own, so it uses no core. Kept by `Cores.recount`."""
     used: bool = False
+    leaves: bool = False
+    """Nobody has told it to end: it is about to, by itself."""
     active: bool = False
     """It counts against the cores: starting, or running an input that does not wait."""
     gpus: int = 0

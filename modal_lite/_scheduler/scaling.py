@@ -107,6 +107,13 @@ class Scaling:
             self._commands.append(do.StopContainer(container.container_id))
             self._timetable.look_again(container)
 
+    def let_go(self, container: Container, now: float) -> None:
+        """The container leaves by itself, if it was not asked to."""
+        if container.state is not ContainerState.STOPPING:
+            container.leaves = True
+            self._leave(container, now)
+            self._timetable.look_again(container)
+
     def kill(self, container: Container, reason: str, now: float) -> None:
         """Ends the container at once."""
         if container.state is not ContainerState.STOPPING:

@@ -71,6 +71,7 @@ class Scheduler:
             on.CallForgotten: calls.forgotten,
             on.ContainerReady: containers.ready,
             on.ContainerWaiting: containers.waiting,
+            on.ContainerLeaving: containers.leaving,
             on.ContainerGone: containers.gone,
             on.OutputsReported: reports.outputs,
             on.OutputBegan: reports.begun,

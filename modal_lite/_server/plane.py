@@ -22,6 +22,7 @@ from modal_lite._core.messages import (
     GeneratorDone,
     InputFailed,
     Lease,
+    Leaving,
     MainModule,
     Outputs,
     Ready,
@@ -388,6 +389,9 @@ class ControlPlane:
             case Returned():
                 link.generators.pop(message.lease_id, None)
                 self.happened(events.InputsReturned(container_id, message.lease_id, message.start))
+            case Leaving():
+                if container_id in self.scheduler.containers:
+                    self.happened(events.ContainerLeaving(container_id))
             case Ready():
                 link.ready = True
                 self.happened(events.ContainerReady(container_id))
