@@ -119,7 +119,7 @@ def _serve(
         control.status = INTERRUPTED
         control.leave_within(TERM_GRACE)
         with contextlib.suppress(ConnectionClosed):
-            channel.send(Leaving())
+            leases.channel.send(Leaving())
     control.grant_exits()
     life.leave()
     process.finish()

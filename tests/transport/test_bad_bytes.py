@@ -47,6 +47,7 @@ def framed(channel: int, message: bytes, body: bytes = b"") -> bytes:
     return bytes([channel, 0]) + PREFIX.pack(len(message), len(body)) + message + body
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 @example(framed(0, b"\x93\x0b\x95\xa4user\xa2\xff\xff\xa0\xa0\xa0\x90"))  # text that is none
 @example(framed(6, nested(5_000)))
@@ -57,12 +58,13 @@ def test_any_bytes(checker: Checker, data: bytes) -> None:
     checker.check(data)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 255), st.binary(min_size=1, max_size=200), st.binary(max_size=30))
 def test_any_message(checker: Checker, channel: int, message: bytes, body: bytes) -> None:
     checker.check(framed(channel, message, body))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_messages_with_a_few_bytes_changed(checker: Checker, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(STRUCTS))
