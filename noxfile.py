@@ -107,6 +107,18 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Any bytes for the frame decoder, guided by coverage. Arguments go to the fuzzer: `-- -max_total_time=600`."""
+    _install(session, "test")
+    try:
+        session.install("atheris")
+    except nox.command.CommandFailed:
+        session.skip("the fuzzer atheris does not install here")
+    options = session.posargs or ["-max_total_time=30"]
+    session.run("python", "-m", "tests.transport.fuzz_frames", "-max_len=4096", "-rss_limit_mb=1024", *options)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks beside other libraries. Arguments go to them: `nox -s bench -- --rounds 3 --publish`."""
     _install(session, "bench")

@@ -209,14 +209,20 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         Raises:
             ExecutionError: The app is not running.
             SerializationError: An argument cannot be pickled.
+
+        Cancelling it cancels the call, should it have been accepted by then: nobody else knows of it.
         """
         function_id = await self._resolve()
         payload = dump_arguments(args, kwargs, self._tag)
         client, call_id = current_client(), new_id("fc")
+        kind = CallKind.DETACHED if self._info.is_generator else CallKind.SPAWNED
+        try:
+            await client.start(call_id, function_id, kind, payload, self._method)
+        except BaseException:
+            client.forget_call(call_id)
+            raise
         if self._info.is_generator:
-            await client.start(call_id, function_id, CallKind.DETACHED, payload, self._method)
             return None  # type: ignore[return-value]  # the seed's contract; typed as the call, which it nearly always is
-        await client.start(call_id, function_id, CallKind.SPAWNED, payload, self._method)
         return _FunctionCall(call_id, client)
 
     @untranslated(arguments=True, result=True)

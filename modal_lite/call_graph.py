@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-__all__ = ["InputInfo", "InputStatus"]
+__all__ = ["InputAttempt", "InputInfo", "InputStatus"]
 
 
 class InputStatus(IntEnum):
@@ -23,6 +23,19 @@ class InputStatus(IntEnum):
 
 
 @dataclass
+class InputAttempt:
+    """An attempt at an input that another one followed.
+
+    Attributes:
+        task_id: The container, `ta-…`.
+        status: TIMEOUT, or FAILURE for a function that raised and for a container that was lost.
+    """
+
+    task_id: str
+    status: InputStatus
+
+
+@dataclass
 class InputInfo:
     """One input of a call graph.
 
@@ -34,6 +47,7 @@ class InputInfo:
         function_name: The function's name in its app.
         module_name: The module that defines the function.
         children: Inputs of the calls that this input made, in the order of the calls.
+        attempts: The attempts before the one that `task_id` and `status` tell of, oldest first.
     """
 
     input_id: str
@@ -43,3 +57,4 @@ class InputInfo:
     function_name: str
     module_name: str
     children: list["InputInfo"] = field(default_factory=list)
+    attempts: list[InputAttempt] = field(default_factory=list)

@@ -347,6 +347,8 @@ class Function(
             Raises:
                 ExecutionError: The app is not running.
                 SerializationError: An argument cannot be pickled.
+
+            Cancelling it cancels the call, should it have been accepted by then: nobody else knows of it.
             """
             ...
 
@@ -360,6 +362,8 @@ class Function(
             Raises:
                 ExecutionError: The app is not running.
                 SerializationError: An argument cannot be pickled.
+
+            Cancelling it cancels the call, should it have been accepted by then: nobody else knows of it.
             """
             ...
 

@@ -204,8 +204,12 @@ class Returned(msgspec.Struct, frozen=True, array_like=True, tag=16):
     start: int
 
 
+class Leaving(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """From the container, once: a signal, or its input, ends it; it begins no lease any more."""
+
+
 ToContainer = Lease
-FromContainer = Ready | StartFailed | Outputs | InputFailed | Yielded | GeneratorDone | Returned
+FromContainer = Ready | StartFailed | Outputs | InputFailed | Yielded | GeneratorDone | Returned | Leaving
 
 
 # --- control channel -------------------------------------------------------------------------------------------------

@@ -93,4 +93,9 @@ class LocalContainer:
     def _share_memory(self) -> None:
         self._memory_fd = shared_file()
         if self._memory_fd is not None:
-            self.memory = close_in_forks(SharedMemory(self._memory_fd, first=True))
+            try:
+                self.memory = close_in_forks(SharedMemory(self._memory_fd, first=True))
+            except OSError:
+                # No room among this process's addresses: without it, bodies go through the socket.
+                os.close(self._memory_fd)
+                self._memory_fd = None

@@ -66,10 +66,13 @@ class Calls:
         call = known(self._calls, event.call_id, "call")
         if call.closed and not call.cancelled:
             raise IllegalTransition(f"call {event.call_id} is closed and takes no more inputs")
+        if event.count <= 0 or event.start < call.following:
+            raise IllegalTransition(f"[{event.start}, +{event.count}) are not the next inputs of {event.call_id}")
         self._add(call, event.start, event.count, now)
 
     def _add(self, call: Call, start: int, count: int, now: float) -> None:
         call.added += count
+        call.following = start + count
         added = InputRange(start, start + count, start)
         if call.cancelled:
             self._outcomes.fail(call, added, FailureKind.CANCELLED)
@@ -103,10 +106,11 @@ class Calls:
         if call.finished:
             self._outcomes.drop_if_forgotten(call)
         else:
-            self.cancel(call, now, interrupt=True)
+            # Nobody waits for it. Other inputs of a container need not pay for one that cannot be interrupted.
+            self.cancel(call, now, interrupt=True, patient=True)
 
-    def cancel(self, call: Call, now: float, interrupt: bool) -> None:
-        """Ends all inputs of the call at once; those that run are told so if `interrupt`."""
+    def cancel(self, call: Call, now: float, interrupt: bool, patient: bool = False) -> None:
+        """Ends all inputs of the call at once; those that run are told so if `interrupt`, see `Leasing.interrupt`."""
         if call.finished or call.cancelled:
             return
         call.cancelled = call.closed = True
@@ -120,7 +124,7 @@ class Calls:
             call.leased -= lease.outstanding
             del call.leases[lease.lease_id]
             if interrupt:
-                self._leasing.interrupt(lease, now, timed_out=False)
+                self._leasing.interrupt(lease, now, timed_out=False, patient=patient)
                 self._leasing.recall(lease)
         self._outcomes.finish_if_done(call)
 

@@ -86,7 +86,10 @@ class Checks:
         """As `_check_leases`, of a container whose leases all run."""
         overdue = [lease for lease in container.leases if (due := policy.deadline(lease)) is not None and due <= now]
         if any(lease.interrupted is not None for lease in overdue):
-            self._scaling.kill(container, "its input did not end when interrupted", now)
+            if container.function.settings.in_threads:
+                self._scaling.stop(container, now)
+            else:
+                self._scaling.kill(container, "its input did not end when interrupted", now)
             return
         for lease in overdue:
             self._leasing.interrupt(lease, now, timed_out=True)

@@ -65,6 +65,13 @@ class Containers:
             self._leasing.recall_unstarted(container)
             self._leasing.feed(now)
 
+    def leaving(self, event: on.ContainerLeaving, now: float) -> None:
+        """See `ContainerLeaving`."""
+        container = known(self._containers, event.container_id, "container")
+        self._scaling.let_go(container, now)
+        self._scaling.scale(container.function, now)
+        self._leasing.feed(now)
+
     def gone(self, event: on.ContainerGone, now: float) -> None:
         """See `ContainerGone`."""
         container = self._containers.pop(event.container_id, None)
@@ -73,7 +80,7 @@ class Containers:
         function = container.function
         del function.containers[container.container_id]
         died_at_start = container.state is ContainerState.STARTING
-        was_told_to_end = container.state is ContainerState.STOPPING
+        was_told_to_end = container.state is ContainerState.STOPPING and not container.leaves
         container.state = ContainerState.STOPPING
         container.check_at = None
         for lease in reversed(container.leases):
@@ -90,12 +97,16 @@ class Containers:
         self._leasing.feed(now)
 
     def start_failed(self, function: Function, start_error: bool, now: float) -> None:
-        """Counts a container that was never ready; too many, or a certain error, fail the inputs that wait for it."""
+        """Counts a container that was never ready; too many, or a certain error, fail the inputs that wait for it.
+
+        As long as another container runs them they only wait longer.
+        """
         function.start_failures += 1
         delay = policy.START_BACKOFF * 2 ** min(function.start_failures - 1, 10)
         function.no_start_before = now + min(delay, policy.MAX_START_BACKOFF)
         self._timetable.add(function.no_start_before, function)
-        if start_error or function.start_failures >= policy.max_start_failures(function.settings):
+        given_up = start_error or function.start_failures >= policy.max_start_failures(function.settings)
+        if given_up and not function.at_work:
             for call in function.line:
                 self._outcomes.fail_pending(call, FailureKind.INIT)
                 self._outcomes.finish_if_done(call)
@@ -115,6 +126,11 @@ class Containers:
             return
         del call.leases[lease.lease_id]
         call.leased -= outstanding
+        if lease.begun:
+            kind = FailureKind.TIMEOUT if lease.timed_out else FailureKind.LOST
+            self._outcomes.fail(call, lease.rest(), kind, lease.container.container_id)
+            self._outcomes.finish_if_done(call)
+            return
         charged = None
         if call.function.shares:
             if lease.interrupted is not None or not (lease.ahead or was_told_to_end):
@@ -122,7 +138,8 @@ class Containers:
         elif running is not None and running[0] == lease.lease_id and index <= running[1] < lease.stop:
             charged = running[1]
         elif lease.interrupted is not None:
-            charged = index
+            # It never began, in a container that was stuck: that is no fault of the input's, nor its timeout.
+            charged, lease.timed_out = index, False
         if charged is None:
             self._leasing.queue(call, lease.rest(), front=True)
             return
@@ -139,10 +156,11 @@ class Containers:
         call, container_id = lease.call, lease.container.container_id
         again = InputRange(index, index + 1, lease.chunk, lease.attempt, lease.losses)
         if lease.timed_out:
-            if not self._outcomes.retry(lease, index, now):
+            if not self._outcomes.retry(lease, index, FailureKind.TIMEOUT, now):
                 self._outcomes.fail(call, again, FailureKind.TIMEOUT, container_id)
         elif again.losses >= policy.max_losses(lease.call.function.settings):
             self._outcomes.fail(call, again, FailureKind.LOST, container_id)
         else:
+            self._outcomes.attempted(lease, index, FailureKind.LOST)
             again.losses += 1
             self._leasing.queue(call, again, front=True)

@@ -84,6 +84,12 @@ class ContainerReady(Event, frozen=True):
     container_id: str
 
 
+class ContainerLeaving(Event, frozen=True):
+    """The container begins no input any more, of its own accord: it will be gone soon."""
+
+    container_id: str
+
+
 class ContainerGone(Event, frozen=True):
     """The container's process or connection ended, expected or not."""
 
@@ -102,6 +108,13 @@ class OutputsReported(Event, frozen=True):
     start: int
     count: int
     elapsed: float
+
+
+class OutputBegan(Event, frozen=True):
+    """The input of the lease, a generator's, has delivered values: run again, it would deliver them twice."""
+
+    container_id: str
+    lease_id: int
 
 
 class FailureReported(Event, frozen=True):

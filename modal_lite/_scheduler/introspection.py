@@ -59,7 +59,9 @@ def _inputs(
     for index, (status, container_id) in sorted(_statuses(scheduler, call, budget).items()):
         made = children.get(index, [])
         below = [node for child in made for node in _inputs(scheduler, child, describe, budget, depth - 1)]
-        nodes.append(InputInfo(input_id(call.call_id, index), call.call_id, container_id, status, name, module, below))
+        attempts = list(call.attempts.get(index, ()))
+        call_id = call.call_id
+        nodes.append(InputInfo(input_id(call_id, index), call_id, container_id, status, name, module, below, attempts))
     return nodes
 
 

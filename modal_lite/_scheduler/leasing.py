@@ -75,9 +75,12 @@ class Leasing:
         """The container with the least load among those that may get another lease; None if none may."""
         neediest, least, may_grow = None, 0, self._scaling.may_grow
         batched = function.settings.max_batch_size > 0
+        alone = policy.next_runs_alone(function)
         for container in function.containers.values():
             load = policy.load(container, now) if batched else len(container.leases)
             if neediest is not None and load >= least:
+                continue
+            if alone and container.leases and not container.waiting:
                 continue
             if policy.may_hold_more(function, container, may_grow, now) and self._cores.may_lease(function, container):
                 neediest, least = container, load
@@ -152,12 +155,15 @@ class Leasing:
             for lease in container.leases:
                 self.recall(lease)
 
-    def interrupt(self, lease: Lease, now: float, timed_out: bool) -> None:
-        """Asks the input that runs under the lease to stop, once; or its container, where nothing else would help."""
+    def interrupt(self, lease: Lease, now: float, timed_out: bool, patient: bool = False) -> None:
+        """Asks the input that runs under the lease to stop, once; or its container, where nothing else would help.
+
+        That has time, if `patient`, for the input may soon end by itself.
+        """
         if lease.interrupted is None:
             lease.interrupted = now
             lease.timed_out = timed_out
-            if lease.call.function.settings.in_threads:
+            if lease.call.function.settings.in_threads and not patient:
                 self._scaling.stop(lease.container, now)
                 return
             self._commands.append(do.InterruptLease(lease.container.container_id, lease.lease_id, timed_out))
@@ -166,8 +172,6 @@ class Leasing:
 
 def _next_call(function: Function) -> Call:
     """The call whose turn it is, of a function with a backlog; it goes to the end of the line."""
-    line = function.line
-    while not line[0].pending:
-        line.popleft().queued = False
-    line.rotate(-1)
-    return line[-1]
+    call = policy.next_call(function)
+    function.line.rotate(-1)
+    return call

@@ -5,10 +5,10 @@ from modal_lite._scheduler import commands as do
 from modal_lite._scheduler.cores import Cores
 from modal_lite._scheduler.records import Call, InputRange, Lease, Outcome
 from modal_lite._scheduler.timetable import Timetable
-from modal_lite.call_graph import InputStatus
+from modal_lite.call_graph import InputAttempt, InputStatus
 
 MAX_OUTCOMES = 10_000
-"""Ranges of outcomes kept per call for the call graph."""
+"""Ranges of outcomes kept per call for the call graph; and inputs whose attempts are."""
 
 _STATUS = {
     FailureKind.CANCELLED: InputStatus.TERMINATED,
@@ -64,15 +64,23 @@ class Outcomes:
         if not function.backlog:
             self._cores.hungry.pop(function.function_id, None)
 
-    def retry(self, lease: Lease, index: int, now: float) -> bool:
+    def retry(self, lease: Lease, index: int, kind: FailureKind, now: float) -> bool:
         """Delays the input for another attempt, at the cost of one of its retries; False if none is left."""
         retries = lease.call.function.settings.retries
         if retries is None or lease.attempt >= retries.max_retries:
             return False
+        self.attempted(lease, index, kind)
         attempt = lease.attempt + 1
         again = InputRange(index, index + 1, lease.chunk, attempt, lease.losses)
         self._timetable.delay(lease.call, again, now + retries.delay(attempt))
         return True
+
+    def attempted(self, lease: Lease, index: int, kind: FailureKind) -> None:
+        """The input failed so under the lease, and another attempt follows."""
+        attempts = lease.call.attempts
+        if index in attempts or len(attempts) < MAX_OUTCOMES:
+            made = InputAttempt(lease.container.container_id, _STATUS.get(kind, InputStatus.FAILURE))
+            attempts.setdefault(index, []).append(made)
 
     # --- calls -------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,10 @@ again, and with so few inputs batching saves nothing worth that.
 
 Sharing. A container that runs several inputs at once gets them in leases of one, as many as it may run: nothing waits
 in it. One that runs them in batches gets more while it gathers a batch, and, where no other container may start, the
-next batch while one runs; those wait like leases behind a slow one and are recalled alike.
+next batch while one runs; those wait like leases behind a slow one and are recalled alike. Of the inputs in a container
+that died any may have killed it, and all are charged. After SUSPECT_LOSSES such deaths an input gets a container to
+itself, and until there is one nothing of its function begins before it: so the guilty one dies alone, and those that
+were beside it do not fail with it. It joins only inputs that all wait for calls of their own, which may wait for it.
 
 Containers. A container counts against the cores ("slots") while it starts or runs an input that does not itself wait
 for a call. A function with work may always have one such container, so nobody starves and nested calls cannot deadlock.
@@ -52,6 +55,8 @@ INTERRUPT_GRACE = 5.0
 """Seconds that an interrupted input may take to end before its container is killed."""
 MAX_LOSSES = 8
 """Lost containers that one input may cost before it fails."""
+SUSPECT_LOSSES = 2
+"""Lost containers after which an input that shares them runs alone: those beside it are charged like itself."""
 MAX_START_FAILURES = 3
 """Containers in a row that may die at start before the waiting inputs fail."""
 START_SECONDS = 0.02
@@ -135,9 +140,24 @@ def may_hold_more(function: Function, container: Container, may_grow: Callable[[
     return held[-1].outstanding == 1 and len(held) < min(MAX_HELD, AHEAD_SECONDS / max(function.duration, 1e-9))
 
 
+def next_call(function: Function) -> Call:
+    """The call whose turn it is, of a function with a backlog."""
+    line = function.line
+    while not line[0].pending:
+        line.popleft().queued = False
+    return line[0]
+
+
+def next_runs_alone(function: Function) -> bool:
+    """True if the input whose turn it is, of a function with a backlog, is to share no container that it might kill."""
+    return function.settings.shares and next_call(function).pending[0].losses >= SUSPECT_LOSSES
+
+
 def _may_share(function: Function, container: Container, may_grow: Callable[[Function], bool], now: float) -> bool:
     """`may_hold_more` for a container that has inputs, and may have several at once."""
     held, settings = len(container.leases), function.settings
+    if not container.waiting and any([lease.losses >= SUSPECT_LOSSES for lease in container.leases]):
+        return False
     if settings.max_inputs > 1:
         return held < settings.max_inputs
     if gathers(container, now):
@@ -216,6 +236,8 @@ def wanted_containers(function: Function) -> int:
         wanted = -(-(function.running + function.backlog) // (settings.target_inputs or settings.max_inputs))
     else:
         wanted = _busy(function) - (-function.backlog // max(1, settings.max_batch_size))
+    if function.backlog and next_runs_alone(function):
+        wanted += 1
     if wanted:
         wanted += settings.buffer_containers
     wanted = max(wanted, settings.min_containers)

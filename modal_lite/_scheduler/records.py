@@ -8,7 +8,7 @@ import msgspec
 
 from modal_lite._core.ids import input_id
 from modal_lite._core.settings import FunctionSettings
-from modal_lite.call_graph import InputStatus
+from modal_lite.call_graph import InputAttempt, InputStatus
 
 T = TypeVar("T")
 
@@ -76,6 +76,8 @@ class Lease(msgspec.Struct, eq=False):
     interrupted: float | None = None
     """When its running input was asked to stop."""
     timed_out: bool = False
+    begun: bool = False
+    """A part of the output is delivered; there is no other attempt."""
 
     @property
     def outstanding(self) -> int:
@@ -112,6 +114,8 @@ class Call(msgspec.Struct, eq=False):
     """For a class: which of its methods, for the call graph."""
     pending: deque[InputRange] = msgspec.field(default_factory=deque)
     added: int = 0
+    following: int = 0
+    """Index after the last one added; those that do not pickle are left out."""
     waiting: int = 0
     """Inputs in `pending`."""
     delayed: int = 0
@@ -126,6 +130,8 @@ class Call(msgspec.Struct, eq=False):
     """True while it stands in its function's line of calls with pending inputs."""
     leases: dict[int, Lease] = msgspec.field(default_factory=dict)
     outcomes: list[Outcome] = msgspec.field(default_factory=list)
+    attempts: dict[int, list[InputAttempt]] = msgspec.field(default_factory=dict)
+    """By the inputs' indices, those that others followed."""
     children: list[str] = msgspec.field(default_factory=list)
 
 
@@ -143,6 +149,8 @@ class Container(msgspec.Struct, eq=False):
     waiting: bool = False
     """Its inputs, all of them, wait for calls of their own, so it uses no core. Kept by `Cores.recount`."""
     used: bool = False
+    leaves: bool = False
+    """Nobody has told it to end: it is about to, by itself."""
     active: bool = False
     """It counts against the cores: starting, or running an input that does not wait."""
     gpus: int = 0
@@ -223,6 +231,11 @@ class Function(msgspec.Struct, eq=False):
 
     def __post_init__(self) -> None:
         self.shares = self.settings.shares
+
+    @property
+    def at_work(self) -> bool:
+        """True if it has a container from which what waits can expect to be run."""
+        return any(c.state is ContainerState.READY and not c.waiting for c in self.containers.values())
 
     @property
     def live(self) -> list[Container]:

@@ -1,6 +1,7 @@
 """What containers report of their leases: values, failures, inputs given back."""
 
 from itertools import islice
+from math import inf
 
 from modal_lite._core.messages import FailureKind
 from modal_lite._scheduler import events as on
@@ -50,11 +51,18 @@ class Reports:
             return
         if event.start != lease.reported or not 0 < event.count <= lease.outstanding:
             raise IllegalTransition(f"outputs [{event.start}, +{event.count}) are not next in {lease.container}")
+        _check_time(event.elapsed)
         policy.learn(lease.call.function, event.count, event.elapsed)
         if lease.current:
             self._outcomes.succeeded(lease, event.start, event.count)
             lease.call.leased -= event.count
         self._advance(lease, event.count, now)
+
+    def begun(self, event: on.OutputBegan, now: float) -> None:
+        """See `OutputBegan`."""
+        lease = self._lease(event.container_id, event.lease_id)
+        if lease is not None:
+            lease.begun = True
 
     def failure(self, event: on.FailureReported, now: float) -> None:
         """See `FailureReported`."""
@@ -63,10 +71,12 @@ class Reports:
             return
         if event.index != lease.reported or not lease.outstanding:
             raise IllegalTransition(f"a failure of input {event.index} is not next in {lease.container}")
+        _check_time(event.elapsed)
         policy.learn(lease.call.function, 1, event.elapsed)
         if lease.current:
             lease.call.leased -= 1
-            if event.kind not in _RETRIED or not self._outcomes.retry(lease, event.index, now):
+            may_retry = event.kind in _RETRIED and not lease.begun
+            if not may_retry or not self._outcomes.retry(lease, event.index, event.kind, now):
                 self._outcomes.failed(lease, event.index, event.kind)
         self._advance(lease, 1, now)
 
@@ -140,6 +150,11 @@ class Reports:
             self._scaling.stop(container, now)
         else:
             self._scaling.shrink(container.function, now)
+
+
+def _check_time(elapsed: float) -> None:
+    if not 0.0 <= elapsed < inf:
+        raise IllegalTransition(f"no inputs take {elapsed} seconds")
 
 
 def _begin_batch(container: Container, size: int, now: float) -> None:

@@ -50,7 +50,7 @@ class Scaling:
         wanted = policy.wanted_containers(function)
         failing = function.start_failures > 0 and now < function.no_start_before
         while live < wanted:
-            if failing and not function.backlog:
+            if failing and (not function.backlog or function.at_work):
                 return
             if live >= policy.warm_containers(function):
                 if not self._cores.may_activate(function):
@@ -105,6 +105,13 @@ class Scaling:
         if container.state is not ContainerState.STOPPING:
             self._leave(container, now)
             self._commands.append(do.StopContainer(container.container_id))
+            self._timetable.look_again(container)
+
+    def let_go(self, container: Container, now: float) -> None:
+        """The container leaves by itself, if it was not asked to."""
+        if container.state is not ContainerState.STOPPING:
+            container.leaves = True
+            self._leave(container, now)
             self._timetable.look_again(container)
 
     def kill(self, container: Container, reason: str, now: float) -> None:

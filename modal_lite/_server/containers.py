@@ -95,13 +95,19 @@ class ContainerLink:
                 return f" (perhaps for want of memory: its limit is {limit} MiB)"
         return ""
 
-    def describe_loss(self) -> str:
-        """For the caller of an input that ran here last, after as many attempts as there are."""
+    def describe_loss(self, delivered: int) -> str:
+        """For the caller of an input that ran here last, after as many attempts as there are.
+
+        Args:
+            delivered: Values of it that its caller has already; there is only one attempt then.
+        """
+        container = f"The container {self.container_id} of {self.definition.tag} {self.describe_end()}"
         others = "" if self.definition.settings.interactive else ", and so did others before it"
-        return self._with_stderr(
-            f"The container {self.container_id} of {self.definition.tag} {self.describe_end()} while it ran this "
-            f"input{others}."
-        )
+        if delivered:
+            end = f"after the generator had delivered {delivered} values; it cannot be resumed."
+        else:
+            end = f"while it ran this input{others}."
+        return self._with_stderr(f"{container} {end}")
 
     def describe_failed_start(self) -> str:
         """For the callers whose inputs wait for a container that cannot start."""

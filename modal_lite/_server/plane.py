@@ -22,6 +22,7 @@ from modal_lite._core.messages import (
     GeneratorDone,
     InputFailed,
     Lease,
+    Leaving,
     MainModule,
     Outputs,
     Ready,
@@ -47,6 +48,9 @@ logger = logging.getLogger("modal_lite.plane")
 
 STOP_GRACE = 1.0
 """Seconds a container may take to end when it is asked to."""
+
+_UNATTENDED = (CallKind.UNARY, CallKind.DETACHED)
+"""Calls that nobody asks for once they have finished."""
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -287,8 +291,7 @@ class ControlPlane:
         link = self.links[command.container_id]
         chunk = call.chunks[command.chunk]
         if call.kind in (CallKind.GENERATOR, CallKind.DETACHED):
-            if call.received:
-                self._loop.call_soon(self._generator_lost, call)
+            call.received = call.consumed = 0
             link.generators[command.lease_id] = call.call_id
             call.credit = lambda count: link.control.send(GeneratorCredit(command.lease_id, count))
         link.data.send(
@@ -304,14 +307,6 @@ class ControlPlane:
             ),
             chunk.payload,
         )
-
-    def _generator_lost(self, call: CallState) -> None:
-        """A generator that has already delivered values cannot be run again: its consumer would see them twice."""
-        message = f"the container died after the generator had delivered {call.received} values; it cannot be resumed"
-        call.deliver(Output(0, 1, Failure(FailureKind.LOST, message)))
-        call.finish()
-        if call.call_id in self.scheduler.calls:
-            self.happened(events.CallForgotten(call.call_id))
 
     def _accept_outputs(self, command: commands.AcceptOutputs) -> None:
         call = self.calls[command.call_id]
@@ -344,14 +339,14 @@ class ControlPlane:
             return msgspec.structs.replace(known, start=command.start, count=command.count)
         else:
             kind = FailureKind.LOST
-            message = self.links[command.container_id].describe_loss()
+            message = self.links[command.container_id].describe_loss(call.received)
         return Output(command.start, command.count, Failure(kind, message))
 
     def _finish_call(self, command: commands.FinishCall) -> None:
         self._unfinished -= 1
         call = self.calls.get(command.call_id)
         if call is not None:
-            if call.kind is CallKind.UNARY:
+            if call.kind in _UNATTENDED:
                 del self.calls[call.call_id]
             call.finish()
 
@@ -388,10 +383,15 @@ class ControlPlane:
             case Yielded():
                 self._yielded(link, message, payload_of(message.sizes, body))
             case GeneratorDone():
-                link.generators.pop(message.lease_id, None)
+                if link.generators.pop(message.lease_id, None) is None:
+                    raise IllegalTransition(f"lease {message.lease_id} is no generator's of {container_id}")
                 self.happened(events.OutputsReported(container_id, message.lease_id, 0, 1, message.elapsed))
             case Returned():
+                link.generators.pop(message.lease_id, None)
                 self.happened(events.InputsReturned(container_id, message.lease_id, message.start))
+            case Leaving():
+                if container_id in self.scheduler.containers:
+                    self.happened(events.ContainerLeaving(container_id))
             case Ready():
                 link.ready = True
                 self.happened(events.ContainerReady(container_id))
@@ -401,12 +401,16 @@ class ControlPlane:
                 self._start_failures[link.definition.function_id] = failed
 
     def _yielded(self, link: ContainerLink, message: Yielded, payload: Payload) -> None:
+        if message.count <= 0:
+            raise IllegalTransition(f"{message.count} values cannot be yielded by {link.container_id}")
         call = self.calls.get(link.generators.get(message.lease_id, ""))
         if call is None:
             return
         start = call.received
         call.received += message.count
         if call.kind is CallKind.GENERATOR:
+            if not start:
+                self.happened(events.OutputBegan(link.container_id, message.lease_id))
             call.deliver(Output(start, message.count, None, payload))
         else:
             self.consumed(call, call.received)
@@ -447,17 +451,38 @@ class ControlPlane:
     # --- calls -------------------------------------------------------------------------------------------------------
 
     def open_call(self, call: CallState, parent: tuple[str, int] | None, chunk: Chunk | None) -> None:
-        """Accepts a call, with its only input if `chunk` is given. A UNARY one is gone once it has finished."""
+        """Accepts a call, with its only input if `chunk` is given.
+
+        Calls of one input that nobody asks for afterwards are gone once they have finished.
+
+        Raises IllegalTransition, having changed nothing, for the id of another call.
+        """
+        if call.call_id in self.scheduler.calls:
+            raise IllegalTransition(f"call {call.call_id} was opened before")
         self.calls[call.call_id] = call
         count = 0
         if chunk is not None:
             call.chunks[0] = chunk
             count = chunk.outstanding
-        unary = call.kind is CallKind.UNARY
+        forgotten = call.kind in _UNATTENDED
         self.happened(
-            events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, unary, call.method)
+            events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, forgotten, call.method)
         )
         self._unfinished += 1
+
+    def add_inputs(self, call: CallState, start: int, chunk: Chunk) -> None:
+        """Accepts inputs [start, start + chunk.outstanding) of an open call.
+
+        Raises IllegalTransition, having changed nothing, if that cannot be: they are not behind those before them.
+        """
+        if start in call.chunks:
+            raise IllegalTransition(f"input {start} of {call.call_id} was added before")
+        call.chunks[start] = chunk
+        try:
+            self.happened(events.InputsAdded(call.call_id, start, chunk.outstanding))
+        except IllegalTransition:
+            del call.chunks[start]
+            raise
 
     def forget(self, call_id: str) -> None:
         """Drops a call, and cancels what is unfinished of it. Nothing happens for a call that is not known."""

@@ -67,7 +67,10 @@ class Service:
         self._make_plane = make_plane
         self._plane: ControlPlane | None = None
         self._apps: dict[str, list[str]] = {}
+        self._closing = 0
+        """Apps whose containers are being stopped."""
         self._lifecycle = asyncio.Lock()
+        """Held while the control plane starts or ends."""
         self._objects = SharedObjects()
         self._handlers: dict[type[AnyRequest], Callable[[Any, Payload], Awaitable[Reply | OutputBatch]]] = {
             OpenApp: self._open_app,
@@ -144,15 +147,19 @@ class Service:
 
     async def _close_app(self, request: CloseApp, payload: Payload) -> Reply:
         async with self._lifecycle:
-            function_ids = self._apps.pop(request.app_id, None)
-            if function_ids is None or self._plane is None:
+            function_ids, plane = self._apps.pop(request.app_id, None), self._plane
+            if function_ids is None or plane is None:
                 return DONE
-            self._plane.terminals.close_all(request.app_id)
-            try:
-                await self._plane.remove_functions(function_ids, request.hurried)
-            finally:
-                if not self._apps:
-                    plane, self._plane = self._plane, None
+            self._closing += 1
+        plane.terminals.close_all(request.app_id)
+        try:
+            # Without the lock: exit hooks may take long, and other apps start and end meanwhile.
+            await plane.remove_functions(function_ids, request.hurried)
+        finally:
+            self._closing -= 1
+            async with self._lifecycle:
+                if self._plane is plane and not self._apps and not self._closing:
+                    self._plane = None
                     await plane.close()
         return DONE
 
@@ -234,8 +241,7 @@ class Service:
         plane = self._running()
         call = self._call(request.call_id)
         if request.count:
-            call.chunks[request.start] = Chunk(request.encoding, payload, request.count)
-            plane.happened(events.InputsAdded(request.call_id, request.start, request.count))
+            plane.add_inputs(call, request.start, Chunk(request.encoding, payload, request.count))
         if request.closed:
             plane.happened(events.InputsClosed(request.call_id))
         if request.wait:

@@ -1,6 +1,7 @@
 """Serves the calls that user code in a container makes: its client channel, answered by the service."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,15 +20,21 @@ from modal_lite._core.payload import Payload, payload_of
 from modal_lite._core.requests import (
     DONE,
     AnyRequest,
+    CallKind,
     ExchangeChunk,
+    ForgetCall,
     GetOutput,
     NextValues,
+    OpenMap,
     OutputBatch,
     Refusal,
     RunCall,
+    StartCall,
 )
 from modal_lite._transport.channel import Channel
-from modal_lite.exception import Error
+from modal_lite.exception import Error, ExecutionError
+
+logger = logging.getLogger("modal_lite.plane")
 
 
 class ClientSession:
@@ -48,6 +55,8 @@ class ClientSession:
         """What ends a request, by its number."""
         self._left_behind: dict[str, AnyRequest] = {}
         """What is to be said if the container ends before it says so itself: by the id that it is about."""
+        self._spawning: set[str] = set()
+        """Spawned maps whose inputs are not complete. Then they go on by themselves."""
         self._channel = Channel(placed.client, FromClient, self._received, lambda error: self.close())
 
     def close(self) -> None:
@@ -63,6 +72,7 @@ class ClientSession:
     def _received(self, message: Any, body: memoryview) -> None:
         match message:
             case Ask():
+                self._hold(message.request)
                 if isinstance(message.request, RunCall):
                     self._run(message.number, message.request, payload_of(message.sizes, body))
                 else:
@@ -76,6 +86,20 @@ class ClientSession:
                 end = self._under_way.get(message.number)
                 if end is not None:
                     end()
+
+    def _hold(self, request: AnyRequest) -> None:
+        """Keeps what a container would leave behind if it ended before it has the answer."""
+        match request:
+            case OpenMap() | StartCall(kind=CallKind.GENERATOR):
+                self._left_behind[request.call_id] = ForgetCall(request.call_id)
+                if request.kind is CallKind.SPAWNED:
+                    self._spawning.add(request.call_id)
+            case ExchangeChunk(closed=True) if request.call_id in self._spawning:
+                self._let_go(request.call_id)
+
+    def _let_go(self, object_id: str) -> None:
+        self._left_behind.pop(object_id, None)
+        self._spawning.discard(object_id)
 
     def _run(self, number: int, request: RunCall, payload: Payload) -> None:
         ended = False
@@ -93,8 +117,8 @@ class ClientSession:
         self._count_waits(1)
         try:
             withdraw = self._service.run(request, payload, on_end)
-        except Error as error:
-            on_end(error)
+        except Exception as error:
+            on_end(_refused(error))
             return
         if not ended:
 
@@ -110,8 +134,8 @@ class ClientSession:
             self._count_waits(1)
         try:
             reply = await self._service.request(ask.request, payload_of(ask.sizes, body))
-        except (Error, TimeoutError) as error:
-            reply = error
+        except Exception as error:
+            reply = _refused(error)
         finally:
             if waits:
                 self._count_waits(-1)
@@ -123,13 +147,15 @@ class ClientSession:
         match request:
             case OpenObject(name=None):
                 self._left_behind[request.new_id] = DeleteObject(request.new_id)
+            case ForgetCall():
+                self._let_go(request.call_id)
             case DeleteObject():
-                self._left_behind.pop(request.object_id, None)
+                self._let_go(request.object_id)
             case QueueGet() if isinstance(reply, Values) and reply.values:
                 # It may have used them already: they are lost with it rather than used twice.
                 self._left_behind[request.take_id] = QueueTaken(request.object_id, request.take_id, received=True)
             case QueueTaken():
-                self._left_behind.pop(request.take_id, None)
+                self._let_go(request.take_id)
 
     def _reply(self, number: int, reply: Any) -> None:
         if isinstance(reply, OutputBatch):
@@ -144,6 +170,14 @@ class ClientSession:
         self._waits += change
         if (self._every or (before == 0) != (self._waits == 0)) and not self._channel.closed:
             self._on_waiting(self._waits)
+
+
+def _refused(error: Exception) -> Exception:
+    """What the container is told: whatever came over its channel, who waits there is to have an answer."""
+    if isinstance(error, Error | TimeoutError):
+        return error
+    logger.error("a container's request made no sense", exc_info=error)
+    return ExecutionError(f"The request made no sense: {type(error).__name__}: {error}")
 
 
 def _may_wait(request: AnyRequest) -> bool:

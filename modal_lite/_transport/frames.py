@@ -7,6 +7,7 @@ the two sides share memory a large body lies there, and the frame has its positi
 """
 
 import itertools
+import mmap
 import os
 import struct
 from collections import deque
@@ -32,6 +33,8 @@ SMALL_BODY = 64 << 10
 """Up to this many bytes a body is copied out of the read buffer; a larger one is read in place."""
 JOINED = 4 << 10
 """Up to this many bytes of body a frame is one buffer: copying them costs less than a longer list of buffers."""
+LARGE_BODY = 64 << 20
+"""Bytes from which on a body's memory is taken as it arrives: what a corrupt length promises must not be."""
 READ_SIZE = 256 << 10
 """Bytes asked of the socket at a time."""
 
@@ -96,7 +99,7 @@ class FrameDecoder:
         """What was received last, if nothing was pending before it."""
         self._pending = bytearray()
         """The beginning of a frame whose rest has not arrived."""
-        self._body: bytearray | None = None
+        self._body: bytearray | mmap.mmap | None = None
         self._body_filled = 0
         self._message: msgspec.Struct | None = None
 
@@ -129,7 +132,7 @@ class FrameDecoder:
                     message, large = self._message, self._body
                     self._message = self._body = None
                     assert message is not None
-                    yield message, memoryview(large)
+                    yield message, _checked(message, memoryview(large))
                 if len(pending) - at < PREFIX.size:
                     return
                 message_length, body_length = PREFIX.unpack_from(pending, at)
@@ -147,7 +150,8 @@ class FrameDecoder:
                 if len(pending) >= end + body_length:
                     at = end + body_length
                     body = _cut(pending, end, at)
-                    yield message, self._shared(body, shared_length) if shared_length else memoryview(body)
+                    body_view = self._shared(body, shared_length) if shared_length else memoryview(body)
+                    yield message, _checked(message, body_view)
                     continue
                 self._message = message
                 self._body = _allocate(body_length)
@@ -175,7 +179,8 @@ class FrameDecoder:
     def _decode(self, data: bytes) -> msgspec.Struct:
         try:
             message: msgspec.Struct = self._decoder.decode(data)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (ValueError, RecursionError, MemoryError) as error:
+            # The first of them is msgspec's own, and what it lets through of text that is none.
             raise ProtocolError(f"message of {len(data)} bytes is not of this channel: {error}") from None
         return message
 
@@ -184,10 +189,22 @@ def _cut(data: bytes | bytearray, start: int, stop: int) -> bytes:
     return data[start:stop] if isinstance(data, bytes) else bytes(memoryview(data)[start:stop])
 
 
-def _allocate(size: int) -> bytearray:
+def _checked(message: msgspec.Struct, body: memoryview) -> memoryview:
+    """The body, if it is as long as the message says."""
+    sizes: tuple[int, ...] | None = getattr(message, "sizes", None)
+    if sizes is not None and (sum(sizes) != len(body) or (len(sizes) > 1 and min(sizes) < 0)):
+        raise ProtocolError(
+            f"a body of {len(body)} bytes came with {type(message).__name__}, which tells of {sizes!r:.100}"
+        )
+    return body
+
+
+def _allocate(size: int) -> bytearray | mmap.mmap:
     try:
-        return bytearray(size)
-    except MemoryError:
+        if size < LARGE_BODY:
+            return bytearray(size)
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (MemoryError, OSError):
         raise _no_memory(size) from None
 
 

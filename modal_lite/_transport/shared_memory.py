@@ -89,8 +89,14 @@ class SharedMemory:
 
 
 def shared_file() -> int | None:
-    """A new file for two sides to map; None on systems that have no files in memory only. Raises OSError."""
-    return anonymous_file("bodies", _HEADER + 2 * ROOM) if hasattr(os, "memfd_create") else None
+    """A new file for two sides to map; None where there can be none, for bodies may as well go through the socket.
+
+    Some systems have no files in memory only, and limits (of a file's size, say) may forbid one that is so large.
+    """
+    try:
+        return anonymous_file("bodies", _HEADER + 2 * ROOM) if hasattr(os, "memfd_create") else None
+    except OSError:
+        return None
 
 
 def _start(direction: int, position: int) -> int:

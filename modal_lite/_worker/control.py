@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 
-from modal_lite._core.messages import CancelInput, ContainerControl, GeneratorCredit, Recall, Stop
+from modal_lite._core.messages import CancelInput, ContainerControl, GeneratorCredit, Leaving, Recall, Stop
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._worker.executor import Executor, Target
 from modal_lite._worker.leases import Leases
@@ -122,7 +122,7 @@ class Control:
 
     def _woken(self, wanted: bytes) -> None:
         if _STOP in wanted:
-            self._stop(TERM_GRACE, 0.0)
+            self._stop(TERM_GRACE, 0.0, told=False)
         elif _INTERRUPT in wanted:
             for found in self._leases.interrupt_all():
                 self._interrupt(found, timed_out=False)
@@ -154,12 +154,15 @@ class Control:
             self.executor.interrupt(Target(*found, timed_out))
             self._nudge_after = _FIRST_NUDGE
 
-    def _stop(self, grace: float, exits: float) -> None:
+    def _stop(self, grace: float, exits: float, told: bool = True) -> None:
+        """Has the container leave; the plane is let know if it has not told it to."""
         if self.executor is None:
             os._exit(self.status)
         self._exit_grace = exits
         # First of all, for what follows may have to wait for the main thread.
         self.leave_within(grace)
+        if not told:
+            self._leases.channel.send(Leaving())
         for found in self._leases.stop():
             self._interrupt(found, timed_out=False)
         try:

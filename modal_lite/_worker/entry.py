@@ -1,5 +1,6 @@
 """A container's life, from the fork to its exit status."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,7 +11,15 @@ from typing import NamedTuple
 from modal_lite._core import context
 from modal_lite._core.failures import pack_exception
 from modal_lite._core.main_module import set_container_main
-from modal_lite._core.messages import ContainerControl, ContainerSpec, FailureKind, Ready, StartFailed, ToContainer
+from modal_lite._core.messages import (
+    ContainerControl,
+    ContainerSpec,
+    FailureKind,
+    Leaving,
+    Ready,
+    StartFailed,
+    ToContainer,
+)
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._transport.forks import Closable
 from modal_lite._transport.progress import attach
@@ -109,6 +118,8 @@ def _serve(
     except KeyboardInterrupt:
         control.status = INTERRUPTED
         control.leave_within(TERM_GRACE)
+        with contextlib.suppress(ConnectionClosed):
+            leases.channel.send(Leaving())
     control.grant_exits()
     life.leave()
     process.finish()

@@ -68,7 +68,9 @@ class Leases:
 
     def end(self, running: RunningLease) -> None:
         """The lease given by `next` is done."""
-        self._words[RUNNING] = 0
+        if not running.abandoned:
+            # Else the plane is to see which input the container ended with.
+            self._words[RUNNING] = 0
         running.flush()
         with self._lock:
             self._ended.append(running.lease_id)

@@ -89,7 +89,18 @@ def enter_own_environment(spec: ContainerSpec) -> None:
 
 
 def reset_in_forks(held: Sequence[Closable], fds: list[int]) -> None:
-    """Makes processes that user code forks ordinary ones, which neither hold `held` and `fds` nor keep our handlers."""
+    """Makes processes that user code forks ordinary ones, which neither hold `held` and `fds` nor keep our handlers.
+
+    Signals wait meanwhile: our handler, in a fork that has just been made and is ended already, would lose them, or
+    take them for the container's.
+    """
+    masks: dict[int, set[int]] = {}
+
+    def hold_signals() -> None:
+        masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+
+    def release_signals() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop(threading.get_ident(), set()))
 
     def reset() -> None:
         for each in held:
@@ -100,8 +111,9 @@ def reset_in_forks(held: Sequence[Closable], fds: list[int]) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGURG, signal.SIG_DFL)
+        release_signals()
 
-    os.register_at_fork(after_in_child=reset)
+    os.register_at_fork(before=hold_signals, after_in_parent=release_signals, after_in_child=reset)
 
 
 def flush_output() -> None:

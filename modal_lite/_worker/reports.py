@@ -41,6 +41,7 @@ def fail(running: RunningLease, index: int, error: BaseException) -> None:
     """Reports what the input raised. Raises it again if it is to end the container."""
     flush_output()
     if ends_container(error):
+        running.abandoned = True
         raise error
     if isinstance(error, Undecodable):
         running.fail(index, error.failure)

@@ -25,6 +25,7 @@ class RunningLease:
 
     Attributes:
         values: Of the inputs finished but not reported; the main thread appends without the lock.
+        abandoned: An input was under way when the container began to leave; it is reported by nobody.
         before_report: Called when an input has ended, before it is reported.
     """
 
@@ -36,6 +37,7 @@ class RunningLease:
         self.method = lease.method
         self.start = lease.start
         self.values: list[object] = []
+        self.abandoned = False
         self.before_report: Callable[[], None] | None = None
         self._channel = channel
         self._lock = lock
@@ -75,6 +77,7 @@ class RunningLease:
         self._prepare()
         with self._lock:
             if index == self._stopped:
+                self.abandoned = True
                 return
             timed_out = self._interrupted.get(index)
             if timed_out is not None:

@@ -158,7 +158,10 @@ class SyncExecutor:
             else:
                 failure = outcomes.no_iterator(tag, generator)
         except BaseException as error:
-            if isinstance(error, ConnectionClosed) or reports.ends_container(error):
+            if isinstance(error, ConnectionClosed):
+                raise
+            if reports.ends_container(error):
+                running.abandoned = True
                 raise
             failure, payload = pack_exception(error, FailureKind.USER)
         finally:

@@ -7,6 +7,7 @@ A snapshot process is a template that was forked from the template and has loade
 parameters. It has sockets of its own, and is a container to the template that it comes from.
 """
 
+import errno
 import gc
 import importlib
 import os
@@ -115,11 +116,13 @@ class Template:
                 return
 
     def _fork(self, container_id: str, message: Fork | TakeSnapshot) -> None:
-        _, fds, _, _ = socket.recv_fds(self._descriptors, 1, _COUNT)
+        _, fds, flags, _ = socket.recv_fds(self._descriptors, 1, _COUNT)
         if self._snapshot is not None and self._snapshot.failure is not None:
             self._refuse(container_id, fds, *self._snapshot.failure)
             return
         try:
+            if flags & socket.MSG_CTRUNC:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             pid = os.fork()
         except OSError as error:
             self._channel.send(ForkFailed(container_id, f"fork: {os.strerror(error.errno or 0)}"))

@@ -71,6 +71,13 @@ def hold(folder: str, name: str) -> int:
 
 @app.function(max_containers=1)
 @modal_lite.concurrent(max_inputs=4)
+def napping_pid(_: object) -> int:
+    time.sleep(0.01)
+    return os.getpid()
+
+
+@app.function(max_containers=1)
+@modal_lite.concurrent(max_inputs=4)
 async def async_hold(folder: str, name: str) -> int:
     _note(folder, name)
     try:

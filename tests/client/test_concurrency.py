@@ -28,6 +28,7 @@ from tests.client.sharing_functions import (
     interrupt_once,
     meet,
     meet_by_option,
+    napping_pid,
     noted,
     same,
 )
@@ -119,6 +120,13 @@ def test_cancelling_one_thread_restarts_the_container_and_reschedules_its_neighb
     (tmp_path / "go").touch()
     assert one.get(timeout=20) == three.get(timeout=20) == noted(tmp_path, "one")[1]
     assert len(noted(tmp_path, "two")) == 1
+
+
+def test_a_map_over_threads_that_is_left_early_restarts_nothing() -> None:
+    pids = set()
+    for _ in range(3):
+        pids.add(next(iter(napping_pid.map(range(1000)))))
+    assert len(pids) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

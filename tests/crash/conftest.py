@@ -44,12 +44,16 @@ class Program:
 
     def __init__(self, folder: Path, source: str) -> None:
         self.folder = folder
+        self.temporary = folder / "tmp"
+        """Its directory of temporary files."""
+        self.temporary.mkdir()
         self._tag = uuid.uuid4().hex
         path = folder / "program.py"
         path.write_text(HEAD + textwrap.dedent(source))
         environment = os.environ | {
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
             "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(self.temporary),
             TAG: self._tag,
         }
         self._stdout, self._stderr = folder / "stdout", folder / "stderr"

@@ -48,7 +48,8 @@ class SharingContainer(SimulatedContainer):
             self._give_back(held, held.start)
 
     def interrupt(self, lease_id: int, timed_out: bool) -> None:
-        assert not self.settings.in_threads, "threads cannot be interrupted"
+        if self.settings.in_threads:
+            return  # They go on.
         self.recall(lease_id)
         run = self.runs.get(lease_id)
         if run is not None and run.job.obeys:

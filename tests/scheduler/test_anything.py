@@ -139,6 +139,15 @@ class Anything(RuleBasedStateMachine):
         container_id = data.draw(st.sampled_from(sorted(self.world.containers)))
         self.world.containers[container_id].die(running_known=known)
 
+    @precondition(lambda self: self.world.containers)
+    @rule(data=st.data())
+    def let_container_leave(self, data: st.DataObject) -> None:
+        container_id = data.draw(st.sampled_from(sorted(self.world.containers)))
+        container = self.world.containers[container_id]
+        if not container.dead:
+            self.world.tell(on.ContainerLeaving(container_id))
+            container.stop()
+
     @rule(how=st.lists(st.sampled_from(("ready", "dies", "error", "hangs")), max_size=4))
     def decide_starts(self, how: list[str]) -> None:
         self.world.starts.extend(how)

@@ -329,3 +329,46 @@ def test_a_long_map_keeps_the_timetable_short() -> None:
     assert len(world.sent(do.StartContainer)) == 2
     world.close(call_id)
     world.finish()
+
+
+def test_a_container_that_leaves_by_itself_gets_nothing_and_is_replaced() -> None:
+    world = World(work=lambda *_: Job(5.0))
+    world.add("fu-a", max_containers=1)
+    first = world.call("fu-a")
+    world.run(lambda: any(container.held for container in world.containers.values()))
+    (leaving,) = world.containers.values()
+    world.tell(on.ContainerLeaving(leaving.container_id))
+    world.tell(on.ContainerLeaving(leaving.container_id))
+    second = world.call("fu-a")
+    world.pass_time(1.0)
+    assert [lease.call_id for lease in world.sent(do.SendLease)] == [first, second]
+    assert leaving.container_id not in {lease.container_id for lease in world.sent(do.SendLease)[1:]}
+    leaving.die()
+    world.finish()
+    assert world.outcomes(first) == world.outcomes(second) == [None]
+    assert world.calls[first].attempts[0] == 2
+
+
+def test_a_container_that_says_that_it_leaves_and_does_not_is_killed() -> None:
+    world = World(work=lambda *_: Job(0.01))
+    world.add("fu-a", max_containers=1)
+    world.call("fu-a")
+    world.finish()
+    (leaving,) = world.containers.values()
+    world.tell(on.ContainerLeaving(leaving.container_id))
+    world.pass_time(policy.INTERRUPT_GRACE + 1.0)
+    assert [kill.container_id for kill in world.sent(do.KillContainer)] == [leaving.container_id]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_all_that_ran_together_in_a_container_that_left_count_a_loss(leaves: bool) -> None:
+    world = World(work=lambda *_: Job(5.0))
+    world.add("fu-a", max_containers=1, max_inputs=4)
+    call_id = world.call("fu-a", 3)
+    world.run(lambda: any(len(container.held) == 3 for container in world.containers.values()))
+    (leaving,) = world.containers.values()
+    if leaves:
+        world.tell(on.ContainerLeaving(leaving.container_id))
+    leaving.die()
+    world.pass_time(0.01)
+    assert [waiting.losses for waiting in world.scheduler.calls[call_id].pending] == [1, 1, 1]

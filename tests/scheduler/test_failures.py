@@ -94,6 +94,20 @@ def test_an_input_that_ignores_its_timeout_is_killed_after_a_grace() -> None:
     assert len(world.sent(do.KillContainer)) == 1
 
 
+def test_an_input_that_a_stuck_container_never_began_has_not_run_into_its_timeout() -> None:
+    world = World(work=lambda *_: Job(1.0))
+    world.add("fu-a", timeout=2.0)
+    world.call("fu-a")
+    world.finish()
+    (stuck,) = world.containers.values()
+    for method in ("take", "recall", "interrupt"):
+        setattr(stuck, method, lambda *_: None)
+    call_id = world.call("fu-a")
+    world.finish()
+    assert world.outcomes(call_id) == [None]
+    assert len(world.sent(do.KillContainer)) == 1
+
+
 @pytest.mark.parametrize("obeys", [True, False])
 def test_timeouts_use_retries_up(obeys: bool) -> None:
     world = World(work=lambda *_: Job(100.0, obeys=obeys))
@@ -255,3 +269,49 @@ def test_warm_containers_that_cannot_start_are_tried_ever_more_rarely() -> None:
     world.starts.clear()
     world.pass_time(2 * policy.MAX_START_BACKOFF)
     assert world.alive("fu-a") == 1
+
+
+@pytest.mark.parametrize("how", ["dies", "error"])
+def test_while_one_container_works_others_that_cannot_start_fail_nothing(how: str) -> None:
+    world = World(slots=4, work=lambda *_: Job(0.3))
+    world.add("fu-a")
+    world.call("fu-a")
+    world.finish()
+    world.starts.extend([how] * 100)
+    call_id = world.call("fu-a", 30)
+    world.finish()
+    assert world.outcomes(call_id) == [None] * 30
+    assert len(world.sent(do.StartContainer)) < 10, "they are tried ever more rarely"
+
+
+def test_what_waits_for_a_nested_call_is_no_container_at_work() -> None:
+    world = World(work=lambda _f, call_id, *_: Job(0.1, calls=(("fu-a", 1),) if call_id == "fc-1" else ()))
+    world.add("fu-a")
+    world.starts.extend(["ready"] + ["dies"] * 100)
+    call_id = world.call("fu-a")
+    world.finish()
+    assert world.outcomes(call_id) == [None]
+    assert world.outcomes("fc-2") == [FailureKind.INIT]
+
+
+# --- generators ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["lost", "told to end", "raised", "timed out", "killed after its timeout"])
+def test_what_has_delivered_values_is_not_run_again(how: str) -> None:
+    failure = FailureKind.USER if how == "raised" else None
+    world = World(work=lambda *_: Job(10.0, failure, obeys=how != "killed after its timeout"))
+    world.add("fu-a", timeout=2.0 if "time" in how else None, retries=Retries(max_retries=3, initial_delay=0.0))
+    call_id = world.call("fu-a")
+    world.run(lambda: any(c.held for c in world.containers.values()))
+    lease = world.sent(do.SendLease)[0]
+    world.tell(on.OutputBegan(lease.container_id, lease.lease_id))
+    if how == "lost":
+        holder(world).die()
+    elif how == "told to end":
+        holder(world).die(running_known=False)
+    world.finish()
+    kinds = {"lost": FailureKind.LOST, "told to end": FailureKind.LOST, "raised": FailureKind.USER}
+    assert world.outcomes(call_id) == [kinds.get(how, FailureKind.TIMEOUT)]
+    assert world.calls[call_id].attempts[0] == 1
+    world.tell(on.OutputBegan(lease.container_id, lease.lease_id))

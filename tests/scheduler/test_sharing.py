@@ -1,5 +1,9 @@
 """Containers that work on several inputs at once: how many they get, and what becomes of the inputs they lose."""
 
+from typing import Any
+
+import pytest
+
 from modal_lite._core.messages import FailureKind
 from modal_lite._scheduler import commands as do
 from modal_lite._scheduler import policy
@@ -53,17 +57,32 @@ def test_ending_one_thread_restarts_the_container_and_charges_only_that_input() 
     assert len(world.sent(do.StopContainer)) == 1
 
 
-def test_all_inputs_of_a_lost_container_count_a_loss() -> None:
+@pytest.mark.parametrize("seconds", [0.8, 100.0])
+def test_a_forgotten_thread_may_end_by_itself(seconds: float) -> None:
+    world = World(work=lambda _f, call_id, *_: Job(seconds if call_id == "fc-1" else 2.0))
+    world.add("fu-a", max_containers=1, max_inputs=3, in_threads=True)
+    left, neighbour = world.call("fu-a", 2), world.call("fu-a")
+    world.pass_time(0.5)
+    world.forget(left)
+    world.finish()
+    assert world.calls[neighbour].attempts[0] == 1
+    world.pass_time(2 * policy.INTERRUPT_GRACE)
+    assert len(world.sent(do.StopContainer)) == (1 if seconds > policy.INTERRUPT_GRACE else 0)
+
+
+def test_all_inputs_of_a_lost_container_count_a_loss_and_run_alone_after_a_few() -> None:
     world = slow_world()
     world.add("fu-a", max_containers=1, max_inputs=2)
     call_id = world.call("fu-a", 2)
-    for _ in range(policy.MAX_LOSSES + 1):
+    for _ in range(policy.SUSPECT_LOSSES):
         world.run(lambda: any(len(container.held) == 2 for container in world.containers.values()))
-        next(iter(world.containers.values())).die()
+        (container,) = [container for container in world.containers.values() if container.held]
+        container.die()
         world.pass_time(0.01)
+    began = world.now
     world.finish()
-    assert world.outcomes(call_id) == [FailureKind.LOST] * 2
-    assert world.calls[call_id].attempts == {0: policy.MAX_LOSSES + 1, 1: policy.MAX_LOSSES + 1}
+    assert world.outcomes(call_id) == [None, None]
+    assert world.now - began > 1.0, "one after the other"
 
 
 def test_the_next_batch_is_sent_while_one_runs_and_no_container_may_start() -> None:
@@ -100,3 +119,48 @@ def test_what_waits_for_the_next_batch_is_recalled_once_when_there_is_room_elsew
     assert world.peak["fu-a"] == 2
     recalled = [command.lease_id for command in world.sent(do.RecallLease)]
     assert len(recalled) == len(set(recalled)) > 0
+
+
+def kill_whoever_runs_the_first(world: World, call_id: str) -> None:
+    """Until its input 0 has its outcome, ends each container soon after that was begun there."""
+
+    def victims() -> list[str]:
+        held = [lease for container in world.scheduler.containers.values() for lease in container.leases]
+        return [x.container.container_id for x in held if x.call.call_id == call_id and x.start == 0 and not x.ahead]
+
+    while True:
+        world.run(lambda: bool(victims()) or 0 in world.calls[call_id].outcomes)
+        if 0 in world.calls[call_id].outcomes:
+            return
+        world.pass_time(0.01)
+        for victim in victims():
+            world.containers[victim].die()
+        world.pass_time(0.1)
+
+
+@pytest.mark.parametrize("settings", [{"max_inputs": 4}, {"max_batch_size": 4, "batch_wait": 0.005}])
+@pytest.mark.parametrize("most", [1, None])
+def test_what_kills_its_containers_takes_no_neighbour_along(settings: dict[str, Any], most: int | None) -> None:
+    world = slow_world()
+    world.add("fu-a", max_containers=most, **settings)
+    call_id, other = world.call("fu-a", 6), world.call("fu-a", 3)
+    kill_whoever_runs_the_first(world, call_id)
+    world.finish()
+    assert world.outcomes(call_id) == [FailureKind.LOST] + [None] * 5
+    assert world.outcomes(other) == [None] * 3
+    assert world.calls[call_id].attempts[0] == policy.MAX_LOSSES + 1
+    later_ones = [*world.calls[call_id].attempts.values()][1:] + [*world.calls[other].attempts.values()]
+    assert max(later_ones) <= policy.SUSPECT_LOSSES + 1
+
+
+def test_an_input_that_runs_alone_joins_those_that_wait_for_it() -> None:
+    world = World(work=lambda _f, call_id, *_: Job(0.1, calls=(("fu-a", 1),) if call_id == "fc-1" else ()))
+    world.add("fu-a", max_containers=1, max_inputs=4)
+    call_id = world.call("fu-a", 2)
+    for _ in range(policy.SUSPECT_LOSSES):
+        world.run(lambda: any(len(c.leases) == 4 for c in world.scheduler.containers.values()))
+        (container,) = world.containers.values()
+        container.die()
+        world.pass_time(0.1)
+    world.finish()
+    assert world.outcomes(call_id) == [None] * 2

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from modal_lite import _client
 from modal_lite._core.library_loop import library
 from tests.server.functions import app
 
@@ -19,6 +20,12 @@ def run() -> Iterator[Any]:
     """The app of `functions.py`, running."""
     with app.run() as running:
         yield running
+
+
+def plane() -> Any:
+    """The control plane that runs now."""
+    connection: Any = _client.current_client()._connection
+    return connection._plane
 
 
 def lines(path: Any) -> list[str]:

@@ -5,17 +5,10 @@ from typing import Any
 
 import pytest
 
-from modal_lite import _client
 from modal_lite.exception import ContainerLostError
-from tests.server.conftest import held
+from tests.server.conftest import held, plane
 from tests.server.functions import close_everything, note_and_wait, pid, same
 from tests.waiting import wait_until
-
-
-def plane() -> Any:
-    """The control plane that runs now."""
-    connection: Any = _client.current_client()._connection
-    return connection._plane
 
 
 def test_many_containers_leak_nothing(run: Any) -> None:

@@ -17,10 +17,14 @@ from tests.server.functions import (
     ignore_everything,
     leave_a_child,
     note_and_wait,
+    one_of_a_batch_dies,
+    one_task_dies,
+    one_thread_dies,
     pid,
     same,
     slowly,
     values_then_die,
+    values_then_end,
     write_junk,
 )
 from tests.waiting import wait_until
@@ -89,6 +93,22 @@ def test_killed_between_values_of_a_generator(run: Any, tmp_path: Path) -> None:
     assert seen == list(range(5))
 
 
+@pytest.mark.parametrize("how", ["raise", "kill", "term"])
+@pytest.mark.parametrize("values", [0, 5])
+def test_a_generator_runs_again_only_if_nobody_can_see_it(run: Any, tmp_path: Path, how: str, values: int) -> None:
+    path = str(tmp_path / "starts")
+    stream = values_then_end.remote_gen(values, how, path)
+    seen = [next(stream) for _ in range(values)]
+    Path(path + ".go").touch()
+    with pytest.raises(KeyError if how == "raise" else ContainerLostError):
+        next(stream)
+    assert seen == list(range(values))
+    if values:
+        assert len(lines(path)) == 1
+    else:
+        assert len(lines(path)) == (3 if how == "raise" else 9)
+
+
 def test_a_generator_that_dies_at_once_gives_a_part_of_its_values(run: Any, tmp_path: Path) -> None:
     path = tmp_path / "die"
     path.touch()
@@ -98,7 +118,19 @@ def test_a_generator_that_dies_at_once_gives_a_part_of_its_values(run: Any, tmp_
     assert seen == list(range(len(seen)))
 
 
-@pytest.mark.parametrize(("how", "words"), [("exit", "exited with status 3"), ("kill", "was killed by SIGKILL")])
+WAYS_TO_DIE = {
+    "exit": "exited with status 3",
+    "segfault": "was killed by SIGSEGV",
+    "SIGKILL": "was killed by SIGKILL",
+    "SIGABRT": "was killed by SIGABRT",
+    # Those it obeys, and takes its leave.
+    "SIGTERM": "exited with status 0",
+    "SIGINT": "exited with status 130",
+    "KeyboardInterrupt": "exited with status 130",
+}
+
+
+@pytest.mark.parametrize(("how", "words"), WAYS_TO_DIE.items())
 def test_an_input_that_kills_every_container(run: Any, tmp_path: Path, how: str, words: str) -> None:
     path = tmp_path / "attempts"
     with pytest.raises(ContainerLostError) as caught:
@@ -109,6 +141,14 @@ def test_an_input_that_kills_every_container(run: Any, tmp_path: Path, how: str,
     assert len(path.read_text()) == 1 + 8, "it is tried again up to 8 times"
     assert isinstance(caught.value, RemoteError)
     assert "modal_lite" not in str(caught.traceback[-1].path).replace(str(Path(__file__).parents[2]), "")
+
+
+@pytest.mark.parametrize("function", [one_thread_dies, one_task_dies, one_of_a_batch_dies], ids=lambda f: f.tag)
+def test_neighbours_of_an_input_that_kills_every_container(run: Any, function: Any) -> None:
+    results = list(function.map(range(12), return_exceptions=True))
+    assert isinstance(results[3], ContainerLostError)
+    assert "exited with status 7" in str(results[3])
+    assert results[:3] + results[4:] == [0, 1, 2, *range(4, 12)]
 
 
 def test_a_container_that_leaves_with_status_0_under_an_input(run: Any, tmp_path: Path) -> None:

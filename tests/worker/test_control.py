@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from modal_lite._core.messages import ANY_INPUT, CancelInput, FailureKind, Outputs, Recall, Returned, Stop
+from modal_lite._core.messages import ANY_INPUT, CancelInput, FailureKind, Leaving, Outputs, Recall, Returned, Stop
 from tests.worker.harness import Plane, wait_until
 
 
@@ -192,6 +192,7 @@ def test_stop_is_bounded_by_its_grace(plane: Plane, tmp_path: Path) -> None:
 def test_signals_end_an_idle_container(plane: Plane, name: str, signum: int, status: int) -> None:
     container = plane.start(name).ready()
     plane.kill(container, signum)
+    assert container.recv() == (Leaving(), None)
     assert container.exit_status() == status
     assert container.output() == ("", "")
 
@@ -202,6 +203,7 @@ def test_signals_end_a_running_function(plane: Plane, tmp_path: Path, signum: in
     container.call(str(tmp_path))
     wait_until((tmp_path / "started").exists)
     plane.kill(container, signum)
+    assert container.recv() == (Leaving(), None)
     assert container.exit_status() == status
     assert "finally" in (tmp_path / "seen").read_text()
     assert container.output() == ("", "")

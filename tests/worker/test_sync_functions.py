@@ -168,7 +168,10 @@ def test_output_is_there_when_the_input_is_reported(plane: Plane) -> None:
     assert os.read(container.placed.stderr, 100) == b"error no newline\n"
 
 
-@pytest.mark.parametrize(("name", "expected"), [("in_pool", [4, 4]), ("run_command", "4\n")])
+CHILDREN = {"in_pool": [4, 4], "run_command": "4\n", "terminate_forks": 4}
+
+
+@pytest.mark.parametrize(("name", "expected"), CHILDREN.items())
 def test_functions_may_start_processes(plane: Plane, name: str, expected: object) -> None:
     container = plane.start(name).ready()
     assert container.results(container.call(4)) == [expected]
