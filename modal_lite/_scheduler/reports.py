@@ -105,6 +105,8 @@ class Reports:
             # Of a cancelled call, the next input is to end as well; of another, the interrupted one has ended.
             lease.interrupted = None if lease.current else now
             lease.timed_out = False
+            # The next input's time may be over before the grace of this one would have been.
+            self._timetable.look_again(lease.container)
         call.function.running -= count
         self._settle(lease, now)
         self._outcomes.finish_if_done(call)

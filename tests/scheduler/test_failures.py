@@ -129,6 +129,20 @@ def test_without_a_timeout_an_input_runs_as_long_as_it_likes() -> None:
     assert world.outcomes(call_id) == [None]
 
 
+def test_an_interruption_that_came_too_late_gives_the_next_input_no_time_of_its_own() -> None:
+    world = World(work=lambda *_: Job(FAST))
+    world.add("fu-a", timeout=1.0, max_containers=1)
+    world.call("fu-a", 100)
+    world.run(lambda: any(lease.stop > lease.start + 1 for lease in world.sent(do.SendLease)))
+    lease = next(lease for lease in world.sent(do.SendLease) if lease.stop > lease.start + 1)
+    world.containers[lease.container_id].freeze()
+    world.run(lambda: bool(world.sent(do.InterruptLease)))
+    # It had ended by itself; now the next one runs.
+    world.tell(on.OutputsReported(lease.container_id, lease.lease_id, lease.start, 1, FAST))
+    world.pass_time(1.1)
+    assert [interrupt.lease_id for interrupt in world.sent(do.InterruptLease)] == [lease.lease_id] * 2
+
+
 # --- lost containers -------------------------------------------------------------------------------------------------
 
 
