@@ -8,7 +8,7 @@ from modal_lite._scheduler import policy
 from modal_lite._scheduler.cores import Cores
 from modal_lite._scheduler.leasing import Leasing
 from modal_lite._scheduler.outcomes import Outcomes
-from modal_lite._scheduler.records import Container, IllegalTransition, Lease
+from modal_lite._scheduler.records import Container, ContainerState, IllegalTransition, Lease
 from modal_lite._scheduler.scaling import Scaling
 from modal_lite._scheduler.timetable import Timetable
 
@@ -136,7 +136,8 @@ class Reports:
         self._timetable.look_again(container)
 
     def _now_idle(self, container: Container, now: float) -> None:
-        container.since = now
+        if container.state is not ContainerState.STOPPING:
+            container.since = now
         self._cores.recount(container)
         if container.function.settings.single_use and container.used:
             self._scaling.stop(container, now)

@@ -143,6 +143,21 @@ def test_an_interruption_that_came_too_late_gives_the_next_input_no_time_of_its_
     assert [interrupt.lease_id for interrupt in world.sent(do.InterruptLease)] == [lease.lease_id] * 2
 
 
+def test_a_frozen_container_has_no_more_time_to_end_for_what_it_still_reports() -> None:
+    world = World(work=lambda *_: Job(100.0))
+    world.add("fu-a", timeout=1.0, max_inputs=2, in_threads=True)
+    world.call("fu-a")
+    world.run(lambda: any(c.held for c in world.containers.values()))
+    container = holder(world)
+    world.pass_time(0.5)
+    container.freeze()
+    world.run(lambda: bool(world.sent(do.StopContainer)))
+    world.pass_time(policy.INTERRUPT_GRACE - 1.0)
+    world.tell(on.OutputsReported(container.container_id, container.held[0].lease_id, 0, 1, 1.0))
+    world.pass_time(1.1)
+    assert [kill.container_id for kill in world.sent(do.KillContainer)] == [container.container_id]
+
+
 # --- lost containers -------------------------------------------------------------------------------------------------
 
 
