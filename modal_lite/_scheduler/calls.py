@@ -94,7 +94,7 @@ class Calls:
         if event.terminate_containers:
             for container in containers:
                 self._scaling.kill(container, "its call was cancelled with terminate_containers=True", now)
-            self._leasing.feed(now)
+        self._leasing.feed(now)
 
     def forgotten(self, event: on.CallForgotten, now: float) -> None:
         """See `CallForgotten`."""
@@ -104,6 +104,7 @@ class Calls:
             self._outcomes.drop_if_forgotten(call)
         else:
             self.cancel(call, now, interrupt=True)
+            self._leasing.feed(now)
 
     def cancel(self, call: Call, now: float, interrupt: bool) -> None:
         """Ends all inputs of the call at once; those that run are told so if `interrupt`."""
