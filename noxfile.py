@@ -8,7 +8,7 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 PROJECT = nox.project.load_toml("pyproject.toml")
-ELSEWHERE = ["tests/typing", "tests/docs", "tests/examples", "tests/conformance"]
+ELSEWHERE = ["tests/typing", "tests/docs", "tests/examples", "tests/conformance", "tests/simulation"]
 """Tests that have sessions of their own: once is enough for them, whatever the Python."""
 
 nox.needs_version = ">=2025.2"
@@ -16,7 +16,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 # A Python that is not on this machine is left out, also where CI is set.
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "imports", "types", "stubs", "tests", "conformance", "docs", "examples"]
+nox.options.sessions = ["lint", "imports", "types", "stubs", "tests", "simulation", "conformance", "docs", "examples"]
 
 
 def _find_pyenv_pythons() -> None:
@@ -47,6 +47,15 @@ def tests(session: nox.Session) -> None:
     _install(session, "test")
     ignored = [f"--ignore={path}" for path in ELSEWHERE]
     session.run("pytest", *(session.posargs or ignored))
+
+
+@nox.session
+def simulation(session: nox.Session) -> None:
+    """The scheduler under seeded faults: `-- --seeds 10000` for more of them, `-- --seed 42` to see one again."""
+    _install(session, "test")
+    if not session.posargs:
+        session.run("pytest", "tests/simulation")
+    session.run("python", "-m", "tests.simulation", *(session.posargs or ["--seeds", "400"]))
 
 
 @nox.session

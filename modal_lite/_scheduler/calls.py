@@ -97,7 +97,7 @@ class Calls:
         if event.terminate_containers:
             for container in containers:
                 self._scaling.kill(container, "its call was cancelled with terminate_containers=True", now)
-            self._leasing.feed(now)
+        self._leasing.feed(now)
 
     def forgotten(self, event: on.CallForgotten, now: float) -> None:
         """See `CallForgotten`."""
@@ -108,6 +108,7 @@ class Calls:
         else:
             # Nobody waits for it. Other inputs of a container need not pay for one that cannot be interrupted.
             self.cancel(call, now, interrupt=True, patient=True)
+            self._leasing.feed(now)
 
     def cancel(self, call: Call, now: float, interrupt: bool, patient: bool = False) -> None:
         """Ends all inputs of the call at once; those that run are told so if `interrupt`, see `Leasing.interrupt`."""

@@ -68,7 +68,7 @@ class Checks:
         head = container.leases[0]
         if head.interrupted is not None:
             head.interrupted = now
-            self._scaling.kill(container, "its input did not end when interrupted", now)
+            self._give_up(container, now)
             return
         timeout = container.function.settings.timeout
         if timeout is not None and now >= head.since + timeout:
@@ -88,16 +88,24 @@ class Checks:
         if any(lease.interrupted is not None for lease in overdue):
             if container.function.settings.in_threads:
                 self._scaling.stop(container, now)
+                self._leasing.feed(now)
             else:
-                self._scaling.kill(container, "its input did not end when interrupted", now)
+                self._give_up(container, now)
             return
         for lease in overdue:
             self._leasing.interrupt(lease, now, timed_out=True)
+        if container.state is ContainerState.STOPPING:
+            self._leasing.feed(now)
         if not overdue and self._has_room_elsewhere(container):
             self._leasing.recall_unstarted(container)
         elif not overdue:
             container.looked = now
         self._timetable.look_again(container)
+
+    def _give_up(self, container: Container, now: float) -> None:
+        self._scaling.kill(container, "its input did not end when interrupted", now)
+        # While it was waiting for a call of its own it used no core: others need not wait until it is gone.
+        self._leasing.feed(now)
 
     def _has_room_elsewhere(self, container: Container) -> bool:
         """True if inputs that wait in this container could begin in another one."""

@@ -1,7 +1,5 @@
 """What holds between any two events. `validate` is called after every test and every step of the simulation."""
 
-from itertools import pairwise
-
 from modal_lite._scheduler import policy
 from modal_lite._scheduler.records import Call, Container, ContainerState, Function
 from modal_lite._scheduler.state import Scheduler
@@ -9,33 +7,52 @@ from modal_lite._scheduler.state import Scheduler
 
 def validate(scheduler: Scheduler) -> None:
     """Raises AssertionError, with the record that is wrong, if the scheduler's state contradicts itself."""
+    # Plain loops, here and below: this runs after every event of every simulated run.
+    backlog = dict.fromkeys(scheduler.functions, 0)
     for call in scheduler.calls.values():
-        _validate_call(scheduler, call)
+        if call.finished:
+            _validate_finished(call)
+        else:
+            _validate_call(call)
+            if call.waiting:
+                backlog[call.function.function_id] += call.waiting
+    active = 0
     for container in scheduler.containers.values():
         _validate_container(container)
-    for function in scheduler.functions.values():
-        _validate_function(scheduler, function)
-    active = sum(1 for c in scheduler.containers.values() if c.active)
+        active += container.active
     assert active == scheduler.total_active, f"{active} active containers, {scheduler.total_active} counted"
+    for function in scheduler.functions.values():
+        assert function.backlog == backlog[function.function_id], function.function_id
+        _validate_function(scheduler, function)
     assert scheduler.devices.free >= 0, "a device is given to two containers"
 
 
-def _validate_call(scheduler: Scheduler, call: Call) -> None:
-    pending = sum(r.stop - r.start for r in call.pending)
-    leased = sum(lease.outstanding for lease in call.leases.values())
+def _validate_finished(call: Call) -> None:
+    left = call.pending or call.leases or call.waiting or call.leased or call.delayed
+    assert not left and call.closed and call.done == call.added, call
+
+
+def _validate_call(call: Call) -> None:
+    assert not (call.closed and call.done == call.added), f"{call} has all it waits for and has not finished"
+    assert call.added == call.waiting + call.delayed + call.leased + call.done, call
+    assert not call.pending or call.queued, f"{call} waits but stands in no line"
+    places = []
+    pending = leased = 0
+    for waiting in call.pending:
+        pending += waiting.stop - waiting.start
+        places.append((waiting.start, waiting.stop))
+    for lease in call.leases.values():
+        leased += lease.outstanding
+        places.append((lease.reported, lease.stop))
+        assert lease in lease.container.leases, f"{lease} is nobody's"
     assert pending == call.waiting, call
     assert leased == call.leased, call
-    assert call.added == call.waiting + call.delayed + call.leased + call.done, call
-    assert call.finished == (call.closed and call.done == call.added), call
-    assert not (call.pending and not call.queued), f"{call} waits but stands in no line"
-    for lease in call.leases.values():
-        assert lease in lease.container.leases, f"{lease} is nobody's"
-    places = sorted(
-        [(r.start, r.stop) for r in call.pending] + [(lease.reported, lease.stop) for lease in call.leases.values()]
-    )
-    assert all(start < stop for start, stop in places), call
-    for (_, stop), (start, _) in pairwise(places):
-        assert stop <= start, f"inputs [{start}, {stop}) of {call} are in two places"
+    places.sort()
+    end = 0
+    for start, stop in places:
+        assert start < stop, call
+        assert end <= start, f"inputs [{start}, {stop}) of {call} are in two places"
+        end = stop
 
 
 def _validate_container(container: Container) -> None:
@@ -60,21 +77,25 @@ def _validate_container(container: Container) -> None:
 
 
 def _validate_function(scheduler: Scheduler, function: Function) -> None:
-    calls = [call for call in scheduler.calls.values() if call.function is function]
-    assert function.backlog == sum(call.waiting for call in calls), function.function_id
-    assert function.running == sum(lease.outstanding for c in function.containers.values() for lease in c.leases), (
-        function.function_id
-    )
-    assert function.active == sum(1 for c in function.containers.values() if c.active), function.function_id
-    standing = [call for call in function.line if call.queued]
-    assert len(standing) == len(function.line) == len(set(standing)), f"{function.function_id}: {function.line}"
+    running = active = live = idle = 0
+    for container in function.containers.values():
+        active += container.active
+        for lease in container.leases:
+            running += lease.outstanding
+        if container.state is not ContainerState.STOPPING:
+            live += 1
+            idle += not container.leases
+    assert function.running == running, function.function_id
+    assert function.active == active, function.function_id
+    for call in function.line:
+        assert call.queued, f"{function.function_id}: {function.line}"
+    assert len(set(function.line)) == len(function.line), f"{function.function_id}: {function.line}"
     assert scheduler.is_hungry(function) == (function.backlog > 0), function.function_id
     maximum = function.settings.max_containers
-    live = function.live
     # A maximum that was lowered is reached as the containers that work come free.
-    assert maximum is None or len(live) <= maximum or all(c.leases for c in live), (
+    assert maximum is None or live <= maximum or not idle, (
         f"{function.function_id}: more containers than max_containers={maximum}"
     )
-    at_maximum = maximum is not None and len(live) >= maximum
-    waits_for_devices = not scheduler.devices.suffice(function)
-    assert not function.backlog or function.active or at_maximum or waits_for_devices, f"{function.function_id} starves"
+    if function.backlog and not function.active:
+        at_maximum = maximum is not None and live >= maximum
+        assert at_maximum or not scheduler.devices.suffice(function), f"{function.function_id} starves"

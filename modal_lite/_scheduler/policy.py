@@ -233,7 +233,9 @@ def wanted_containers(function: Function) -> int:
     """How many containers would be busy or warm if nothing held them back but `max_containers`."""
     settings = function.settings
     if settings.max_inputs > 1:
-        wanted = -(-(function.running + function.backlog) // (settings.target_inputs or settings.max_inputs))
+        # What was cancelled and does not end takes up its place still.
+        held = sum([len(c.leases) for c in function.live])
+        wanted = -(-(held + function.backlog) // (settings.target_inputs or settings.max_inputs))
     else:
         wanted = _busy(function) - (-function.backlog // max(1, settings.max_batch_size))
     if function.backlog and next_runs_alone(function):

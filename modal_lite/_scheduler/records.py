@@ -141,7 +141,7 @@ class Container(msgspec.Struct, eq=False):
     container_id: str
     function: "Function"
     since: float
-    """When it was started, became idle or was told to stop, whichever came last."""
+    """When it was started, became idle or was told to stop, whichever came last; a stopping one is never idle."""
     state: ContainerState = ContainerState.STARTING
     leases: deque[Lease] = msgspec.field(default_factory=deque)
     waits: int = 0

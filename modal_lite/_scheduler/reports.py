@@ -9,7 +9,7 @@ from modal_lite._scheduler import policy
 from modal_lite._scheduler.cores import Cores
 from modal_lite._scheduler.leasing import Leasing
 from modal_lite._scheduler.outcomes import Outcomes
-from modal_lite._scheduler.records import Container, IllegalTransition, Lease
+from modal_lite._scheduler.records import Container, ContainerState, IllegalTransition, Lease
 from modal_lite._scheduler.scaling import Scaling
 from modal_lite._scheduler.timetable import Timetable
 
@@ -115,6 +115,8 @@ class Reports:
             # Of a cancelled call, the next input is to end as well; of another, the interrupted one has ended.
             lease.interrupted = None if lease.current else now
             lease.timed_out = False
+            # The next input's time may be over before the grace of this one would have been.
+            self._timetable.look_again(lease.container)
         call.function.running -= count
         self._settle(lease, now)
         self._outcomes.finish_if_done(call)
@@ -144,7 +146,8 @@ class Reports:
         self._timetable.look_again(container)
 
     def _now_idle(self, container: Container, now: float) -> None:
-        container.since = now
+        if container.state is not ContainerState.STOPPING:
+            container.since = now
         self._cores.recount(container)
         if container.function.settings.single_use and container.used:
             self._scaling.stop(container, now)

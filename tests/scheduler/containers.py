@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from modal_lite._core.messages import FailureKind
 from modal_lite._scheduler import commands as do
 from modal_lite._scheduler import events as on
 from modal_lite._worker.running_lease import FLUSH_INTERVAL
+from tests.scheduler.client import Client
 
 if TYPE_CHECKING:
     from tests.scheduler.world import World
@@ -25,6 +27,8 @@ class Job:
     """It ends when it is interrupted."""
     calls: tuple[tuple[str, int], ...] = ()
     """Functions it calls before its own work, each with so many inputs, waiting for one after the other."""
+    kills: bool = False
+    """Instead of ending it takes its container with it."""
 
 
 @dataclass
@@ -43,6 +47,9 @@ class Held:
 class SimulatedContainer:
     """Runs leases input by input; reports what it finished in time, and when a lease ends, fails, or is recalled."""
 
+    runs_together = False
+    """It runs several inputs at once."""
+
     def __init__(self, world: World, container_id: str, function_id: str) -> None:
         self.world = world
         self.container_id = container_id
@@ -51,20 +58,63 @@ class SimulatedContainer:
         self.stopping = False
         self.dead = False
         self.gone = False
+        self.client = Client(world, container_id, every=False)
+        self._ended: set[int] = set()
+        self._foretold: set[int] = set()
+        """Leases that were recalled before they arrived: the two come over different connections."""
+        self._postponed: list[Callable[[], None]] | None = None
+        """What happened to it while it was frozen; None if it is not."""
+        self.was_frozen = False
         self._job: Job | None = None
         self._run = 0
         """Grows with every input begun or given up: what was planned for an earlier one is then void."""
-        self._child: str | None = None
+        self._child: int | None = None
+
+    # --- being frozen ------------------------------------------------------------------------------------------------
+
+    def act(self, act: Callable[[], None]) -> None:
+        """Does what it is to do now; one that is frozen, when it is thawed."""
+        if self._postponed is not None:
+            self._postponed.append(act)
+        elif not self.dead:
+            act()
+
+    def freeze(self) -> None:
+        if self._postponed is None:
+            self._postponed = []
+            self.was_frozen = True
+
+    def thaw(self) -> None:
+        postponed, self._postponed = self._postponed, None
+        for act in postponed or ():
+            self.act(act)
+
+    @property
+    def frozen(self) -> bool:
+        return self._postponed is not None
+
+    def _later(self, seconds: float, act: Callable[[], None]) -> None:
+        self.world.later(seconds, lambda: self.act(act))
 
     # --- what the control plane sends --------------------------------------------------------------------------------
 
     def take(self, lease: do.SendLease) -> None:
-        self.held.append(Held(lease.lease_id, lease.call_id, lease.start, lease.stop, lease.start, lease.start))
+        if self.stopping:
+            return
+        held = Held(lease.lease_id, lease.call_id, lease.start, lease.stop, lease.start, lease.start)
+        self.held.append(held)
+        if lease.lease_id in self._foretold:
+            self._give_back(held, held.start)
+        else:
+            self._arrived(held)
+
+    def _arrived(self, held: Held) -> None:
         self._begin()
 
     def recall(self, lease_id: int) -> None:
         held = self._find(lease_id)
         if held is None:
+            self._foretell(lease_id)
             return
         self._report(held)
         running = self._job is not None and held is self.held[0]
@@ -73,6 +123,7 @@ class SimulatedContainer:
     def interrupt(self, lease_id: int, timed_out: bool) -> None:
         held = self._find(lease_id)
         if held is None:
+            self._foretell(lease_id)
             return
         self.recall(lease_id)
         if self._job is not None and self._job.obeys and held is self.held[0]:
@@ -97,10 +148,9 @@ class SimulatedContainer:
 
     def _noticed(self, running: tuple[int, int] | None, start_error: bool) -> None:
         self.gone = True
+        self.client.close()
         self.world.tell(on.ContainerGone(self.container_id, running, start_error))
         del self.world.containers[self.container_id]
-        if self._child is not None:
-            self.world.forget(self._child)
 
     # --- running -----------------------------------------------------------------------------------------------------
 
@@ -111,36 +161,37 @@ class SimulatedContainer:
             return
         held = self.held[0]
         self._run += 1
-        self._job = self.world.begin(self.function_id, held.call_id, held.following)
+        self._job = self.world.begin(self, held)
         self._call_next(self._run, 0)
 
     def _call_next(self, run: int, number: int) -> None:
         if run != self._run or self._job is None:
             return
         if number == len(self._job.calls):
-            self.world.later(self._job.seconds, lambda: self._completed(run))
+            self._later(self._job.seconds, lambda: self._completed(run))
             return
         function_id, count = self._job.calls[number]
         held = self.held[0]
-        self.world.tell(on.ContainerWaiting(self.container_id, True))
-        self._child = self.world.call(
-            function_id, count, parent=(held.call_id, held.following), then=lambda: self._answered(run, number)
+        self._child = self.client.call(
+            function_id, count, (held.call_id, held.following), lambda: self._answered(run, number)
         )
 
     def _answered(self, run: int, number: int) -> None:
-        if run != self._run or self._child is None:
-            return
-        self._withdraw_child()
-        self._call_next(run, number + 1)
+        if run == self._run and not self.dead:
+            self._withdraw_child()
+            self._call_next(run, number + 1)
 
     def _withdraw_child(self) -> None:
         if self._child is not None:
-            child, self._child = self._child, None
-            self.world.forget(child)
-            self.world.tell(on.ContainerWaiting(self.container_id, False))
+            self.client.withdraw(self._child)
+            self._child = None
 
     def _completed(self, run: int) -> None:
-        if run == self._run and self._job is not None:
+        if run != self._run or self._job is None:
+            return
+        if self._job.kills:
+            self.die()
+        else:
             self._end(self._job.failure)
 
     def _end(self, failure: FailureKind | None) -> None:
@@ -149,6 +200,7 @@ class SimulatedContainer:
         seconds, index = self._job.seconds, held.following
         self._job = None
         self._run += 1
+        self.world.ended(self, held, failure)
         if failure is None:
             held.following += 1
             held.elapsed += seconds
@@ -157,10 +209,10 @@ class SimulatedContainer:
         else:
             self._report(held)
             held.following = held.reported = index + 1
-            self._send(on.FailureReported(self.container_id, held.lease_id, index, seconds, failure))
+            self.send(on.FailureReported(self.container_id, held.lease_id, index, seconds, failure))
         if held.following == held.stop:
             self._report(held)
-            self.held.remove(held)
+            self._drop(held)
         self._begin()
 
     # --- reporting ---------------------------------------------------------------------------------------------------
@@ -168,19 +220,27 @@ class SimulatedContainer:
     def _report(self, held: Held) -> None:
         count = held.following - held.reported
         if count:
-            self._send(on.OutputsReported(self.container_id, held.lease_id, held.reported, count, held.elapsed))
+            self.send(on.OutputsReported(self.container_id, held.lease_id, held.reported, count, held.elapsed))
             held.reported = held.following
             held.elapsed = 0.0
 
     def _give_back(self, held: Held, start: int) -> None:
         if start < held.stop:
             held.stop = start
-            self._send(on.InputsReturned(self.container_id, held.lease_id, start))
+            self.send(on.InputsReturned(self.container_id, held.lease_id, start))
         if held.following == held.stop:
-            self.held.remove(held)
+            self._drop(held)
 
-    def _send(self, event: on.Event) -> None:
-        self.world.post(f"from {self.container_id}", lambda: None if self.gone else self.world.tell(event))
+    def _drop(self, held: Held) -> None:
+        self.held.remove(held)
+        self._ended.add(held.lease_id)
+
+    def _foretell(self, lease_id: int) -> None:
+        if lease_id not in self._ended:
+            self._foretold.add(lease_id)
+
+    def send(self, event: on.Event) -> None:
+        self.world.post(f"from {self.container_id}", lambda: self.world.hear(self, event))
 
     def _find(self, lease_id: int) -> Held | None:
-        return None if self.dead else next((held for held in self.held if held.lease_id == lease_id), None)
+        return next((held for held in self.held if held.lease_id == lease_id), None)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from modal_lite._core.messages import FailureKind
 from modal_lite._core.settings import FunctionSettings
-from modal_lite._scheduler import commands as do
 from modal_lite._scheduler import events as on
+from tests.scheduler.client import Client
 from tests.scheduler.containers import Held, Job, SimulatedContainer
 
 if TYPE_CHECKING:
@@ -21,30 +21,29 @@ class Run:
 
     held: Held
     job: Job
-    child: str | None = None
+    child: int | None = None
     over: bool = False
 
 
 class SharingContainer(SimulatedContainer):
     """Runs each lease, of one input, as soon as it has it."""
 
+    runs_together = True
+
     def __init__(self, world: World, container_id: str, function_id: str, settings: FunctionSettings) -> None:
         super().__init__(world, container_id, function_id)
+        self.client = Client(world, container_id, every=settings.max_inputs > 1)
         self.settings = settings
         self.runs: dict[int, Run] = {}
         """By lease."""
 
     # --- what the control plane sends --------------------------------------------------------------------------------
 
-    def take(self, lease: do.SendLease) -> None:
-        assert lease.stop == lease.start + 1
-        held = Held(lease.lease_id, lease.call_id, lease.start, lease.stop, lease.start, lease.start)
-        self.held.append(held)
-        self._arrived(held)
-
     def recall(self, lease_id: int) -> None:
         held = self._find(lease_id)
-        if held is not None and lease_id not in self.runs:
+        if held is None:
+            self._foretell(lease_id)
+        elif lease_id not in self.runs:
             self._give_back(held, held.start)
 
     def interrupt(self, lease_id: int, timed_out: bool) -> None:
@@ -60,12 +59,6 @@ class SharingContainer(SimulatedContainer):
         if self.settings.in_threads or all(run.job.obeys for run in self.runs.values()):
             self.die()
 
-    def die(self, running_known: bool = True, start_error: bool = False) -> None:
-        children = [] if self.dead else [run.child for run in self.runs.values() if run.child is not None]
-        super().die(running_known, start_error)
-        for child in children:
-            self.world.later(self.world.loss_seconds, lambda child=child: self.world.forget(child))
-
     # --- running -----------------------------------------------------------------------------------------------------
 
     def _arrived(self, held: Held) -> None:
@@ -73,18 +66,17 @@ class SharingContainer(SimulatedContainer):
         self._call_next_of(self._start(held), 0)
 
     def _start(self, held: Held) -> Run:
-        run = self.runs[held.lease_id] = Run(held, self.world.begin(self.function_id, held.call_id, held.following))
+        assert held.stop == held.start + 1
+        run = self.runs[held.lease_id] = Run(held, self.world.begin(self, held))
         return run
 
     def _call_next_of(self, run: Run, number: int) -> None:
         if number == len(run.job.calls):
-            self.world.later(run.job.seconds, lambda: self._ended(run, run.job.failure))
+            self._later(run.job.seconds, lambda: self._completed_run(run))
             return
         function_id, count = run.job.calls[number]
-        run.child = ""
-        self._tell_waits()
         parent = (run.held.call_id, run.held.following)
-        run.child = self.world.call(function_id, count, parent=parent, then=lambda: self._child_ended(run, number))
+        run.child = self.client.call(function_id, count, parent, lambda: self._child_ended(run, number))
 
     def _child_ended(self, run: Run, number: int) -> None:
         if not run.over and not self.dead:
@@ -93,15 +85,18 @@ class SharingContainer(SimulatedContainer):
 
     def _withdraw(self, run: Run) -> None:
         if run.child is not None:
-            child, run.child = run.child, None
-            self.world.forget(child)
-            self._tell_waits()
+            self.client.withdraw(run.child)
+            run.child = None
 
-    def _tell_waits(self) -> None:
-        waits = sum(1 for run in self.runs.values() if run.child is not None)
-        self.world.tell(on.ContainerWaiting(self.container_id, waits))
+    def _completed_run(self, run: Run) -> None:
+        if run.over or self.dead:
+            return
+        if run.job.kills:
+            self.die()
+        else:
+            self._end_run(run, run.job.failure)
 
-    def _ended(self, run: Run, failure: FailureKind | None) -> None:
+    def _end_run(self, run: Run, failure: FailureKind | None) -> None:
         """The function ended by itself."""
         self._finish(run, failure)
 
@@ -112,11 +107,12 @@ class SharingContainer(SimulatedContainer):
         self._withdraw(run)
         held = run.held
         del self.runs[held.lease_id]
-        self.held.remove(held)
+        self._drop(held)
+        self.world.ended(self, held, failure)
         if failure is None:
-            self._send(on.OutputsReported(self.container_id, held.lease_id, held.start, 1, run.job.seconds))
+            self.send(on.OutputsReported(self.container_id, held.lease_id, held.start, 1, run.job.seconds))
         else:
-            self._send(on.FailureReported(self.container_id, held.lease_id, held.start, run.job.seconds, failure))
+            self.send(on.FailureReported(self.container_id, held.lease_id, held.start, run.job.seconds, failure))
         if self.stopping and not self.runs:
             self.die()
 
@@ -142,7 +138,7 @@ class BatchingContainer(SharingContainer):
                 self._call_next_of(self._leader(), len(self._leader().job.calls))
         elif self._leader().job.obeys:
             kind = FailureKind.TIMEOUT if timed_out else FailureKind.CANCELLED
-            self._ended(self._leader(), kind)
+            self._end_run(self._leader(), kind)
 
     def _leader(self) -> Run:
         return next(iter(self.runs.values()))
@@ -158,7 +154,7 @@ class BatchingContainer(SharingContainer):
         elif not self._waits:
             self._waits = True
             number = self._gathering
-            self.world.later(self.settings.batch_wait, lambda: self._waited(number))
+            self._later(self.settings.batch_wait, lambda: self._waited(number))
 
     def _waited(self, number: int) -> None:
         if number == self._gathering and not self.dead:
@@ -173,7 +169,7 @@ class BatchingContainer(SharingContainer):
         if self.runs:
             self._call_next_of(self._leader(), 0)
 
-    def _ended(self, run: Run, failure: FailureKind | None) -> None:
+    def _end_run(self, run: Run, failure: FailureKind | None) -> None:
         if run.over or self.dead:
             return
         for each in list(self.runs.values()):

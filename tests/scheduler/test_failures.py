@@ -143,6 +143,35 @@ def test_without_a_timeout_an_input_runs_as_long_as_it_likes() -> None:
     assert world.outcomes(call_id) == [None]
 
 
+def test_an_interruption_that_came_too_late_gives_the_next_input_no_time_of_its_own() -> None:
+    world = World(work=lambda *_: Job(FAST))
+    world.add("fu-a", timeout=1.0, max_containers=1)
+    world.call("fu-a", 100)
+    world.run(lambda: any(lease.stop > lease.start + 1 for lease in world.sent(do.SendLease)))
+    lease = next(lease for lease in world.sent(do.SendLease) if lease.stop > lease.start + 1)
+    world.containers[lease.container_id].freeze()
+    world.run(lambda: bool(world.sent(do.InterruptLease)))
+    # It had ended by itself; now the next one runs.
+    world.tell(on.OutputsReported(lease.container_id, lease.lease_id, lease.start, 1, FAST))
+    world.pass_time(1.1)
+    assert [interrupt.lease_id for interrupt in world.sent(do.InterruptLease)] == [lease.lease_id] * 2
+
+
+def test_a_frozen_container_has_no_more_time_to_end_for_what_it_still_reports() -> None:
+    world = World(work=lambda *_: Job(100.0))
+    world.add("fu-a", timeout=1.0, max_inputs=2, in_threads=True)
+    world.call("fu-a")
+    world.run(lambda: any(c.held for c in world.containers.values()))
+    container = holder(world)
+    world.pass_time(0.5)
+    container.freeze()
+    world.run(lambda: bool(world.sent(do.StopContainer)))
+    world.pass_time(policy.INTERRUPT_GRACE - 1.0)
+    world.tell(on.OutputsReported(container.container_id, container.held[0].lease_id, 0, 1, 1.0))
+    world.pass_time(1.1)
+    assert [kill.container_id for kill in world.sent(do.KillContainer)] == [container.container_id]
+
+
 # --- lost containers -------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,7 @@
 """Inputs that call functions themselves, and the call graph that comes of it."""
 
+from typing import Any
+
 from modal_lite._core.messages import FailureKind
 from modal_lite._scheduler import commands as do
 from modal_lite._scheduler import events as on
@@ -121,6 +123,45 @@ def test_a_container_whose_input_left_a_call_behind_is_still_used() -> None:
     world.finish()
     assert world.outcomes(call_id) == [None]
     assert len(world.containers) == 1
+
+
+def waiting_world(**settings: Any) -> World:
+    """`fu-outer` may have one container, whose input waits for a call of its own."""
+    calls = {"fu-outer": (("fu-inner", 1),)}
+    world = World(work=lambda function_id, *_: Job(100.0, obeys=False, calls=calls.get(function_id, ())))
+    world.add("fu-outer", max_containers=1, **settings)
+    world.add("fu-inner", timeout=None)
+    return world
+
+
+def starts_of(world: World, function_id: str) -> int:
+    return len([start for start in world.sent(do.StartContainer) if start.function_id == function_id])
+
+
+def test_a_container_killed_while_it_waits_is_replaced_before_it_is_gone() -> None:
+    world = waiting_world(timeout=2.0)
+    world.call("fu-outer", 2)
+    world.loss_seconds = 10.0
+    world.run(lambda: bool(world.sent(do.KillContainer)))
+    assert starts_of(world, "fu-outer") == 2
+
+
+def test_a_container_of_threads_that_is_left_while_it_waits_is_replaced_before_it_is_gone() -> None:
+    world = waiting_world(max_inputs=2, in_threads=True)
+    unwanted = world.call("fu-outer", 2)
+    world.run(lambda: any(c.waiting for c in world.scheduler.containers.values()))
+    world.call("fu-outer")
+    world.loss_seconds = 10.0
+    world.cancel(unwanted)
+    assert starts_of(world, "fu-outer") == 2
+
+
+def test_a_container_of_threads_that_is_out_of_time_while_it_waits_is_replaced_before_it_is_gone() -> None:
+    world = waiting_world(max_inputs=2, in_threads=True, timeout=2.0)
+    world.call("fu-outer", 3)
+    world.loss_seconds = 10.0
+    world.run(lambda: bool(world.sent(do.StopContainer)))
+    assert starts_of(world, "fu-outer") == 2
 
 
 def test_the_graph_links_inputs_to_the_calls_they_made() -> None:

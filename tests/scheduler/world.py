@@ -13,7 +13,7 @@ from modal_lite._scheduler import Scheduler, invariants
 from modal_lite._scheduler import commands as do
 from modal_lite._scheduler import events as on
 from modal_lite._scheduler.records import Function
-from tests.scheduler.containers import Job, SimulatedContainer
+from tests.scheduler.containers import Held, Job, SimulatedContainer
 from tests.scheduler.sharing import BatchingContainer, SharingContainer
 
 Work = Callable[[str, str, int, int], Job]
@@ -84,8 +84,8 @@ class World:
         self._calls = numbers(1)
         self._carriers: dict[type[do.Command], Callable[[Any], None]] = {
             do.StartContainer: self._start_container,
-            do.StopContainer: lambda c: self._end(c.container_id, SimulatedContainer.stop),
-            do.KillContainer: lambda c: self._end(c.container_id, SimulatedContainer.die),
+            do.StopContainer: self._stop_container,
+            do.KillContainer: self._kill_container,
             do.SendLease: self._send_lease,
             do.RecallLease: lambda c: self._reach(c.container_id, lambda x: x.recall(c.lease_id)),
             do.InterruptLease: lambda c: self._reach(c.container_id, lambda x: x.interrupt(c.lease_id, c.timed_out)),
@@ -111,10 +111,11 @@ class World:
         closed: bool = True,
         parent: tuple[str, int] | None = None,
         then: Callable[[], None] | None = None,
+        forgotten: bool = False,
     ) -> str:
         call_id = f"fc-{next(self._calls)}"
-        self.calls[call_id] = Ledger(call_id, function_id, then, count, closed)
-        self.tell(on.CallOpened(call_id, function_id, parent, count, closed))
+        self.calls[call_id] = Ledger(call_id, function_id, then, count, closed, forgotten=forgotten)
+        self.tell(on.CallOpened(call_id, function_id, parent, count, closed, forgotten))
         return call_id
 
     def add_inputs(self, call_id: str, count: int) -> None:
@@ -193,6 +194,7 @@ class World:
         if isinstance(event, on.FailureReported):
             self._reported = event.kind
         commands = self.scheduler.handle(event, self.now)
+        self.handled(event, commands)
         deadline = self.scheduler.next_deadline()
         assert deadline is None or deadline > self.now, "what is due now was not done"
         if self.check:
@@ -200,6 +202,14 @@ class World:
         self.commands += commands
         for command in commands:
             self._carriers[type(command)](command)
+
+    def hear(self, container: SimulatedContainer, event: on.Event) -> None:
+        """A container's message arrives; with the connection of one that is gone, its last messages are lost."""
+        if not container.gone:
+            self.tell(event)
+
+    def handled(self, event: on.Event, commands: list[do.Command]) -> None:
+        """An event was handled; its commands are carried out next. For worlds that look closer."""
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -209,7 +219,7 @@ class World:
         self.peak[command.function_id] = max(self.peak[command.function_id], self.alive(command.function_id))
         how = self.starts.popleft() if self.starts else "ready"
         if how == "ready":
-            self.later(self.start_seconds, lambda: self._ready(container))
+            self.later(self.start_seconds, lambda: container.act(lambda: self._ready(container)))
         elif how != "hangs":
             self.later(self.start_seconds, lambda: container.die(start_error=how == "error"))
 
@@ -222,29 +232,38 @@ class World:
         return SimulatedContainer(self, container_id, function_id)
 
     def _ready(self, container: SimulatedContainer) -> None:
-        if not container.dead:
-            self.tell(on.ContainerReady(container.container_id))
+        container.send(on.ContainerReady(container.container_id))
 
-    def _end(self, container_id: str, act: Callable[[SimulatedContainer], None]) -> None:
-        self._told_to_end.add(container_id)
-        self._reach(container_id, act)
+    def _stop_container(self, command: do.StopContainer) -> None:
+        self._told_to_end.add(command.container_id)
+        self._reach(command.container_id, SimulatedContainer.stop)
 
-    def _reach(self, container_id: str, act: Callable[[SimulatedContainer], None]) -> None:
+    def _kill_container(self, command: do.KillContainer) -> None:
+        container = self.containers[command.container_id]
+        self._told_to_end.add(command.container_id)
+        # Nothing keeps a process from being killed, frozen or not.
+        self.post(f"to {command.container_id}", container.die)
+
+    def _reach(self, container_id: str, act: Callable[[SimulatedContainer], None], channel: str = "control") -> None:
+        """A message over one of the container's connections; those do not wait for each other."""
         container = self.containers[container_id]
-        self.post(f"to {container_id}", lambda: None if container.dead else act(container))
+        self.post(f"{channel} to {container_id}", lambda: container.act(lambda: act(container)))
 
     def _send_lease(self, command: do.SendLease) -> None:
         ledger = self.calls[command.call_id]
         leased = range(command.start, command.stop)
         assert not [index for index in leased if index in ledger.outcomes], "an input that is done was leased again"
         assert command.container_id not in self._told_to_end, "a stopped container got a lease"
-        self._reach(command.container_id, lambda container: container.take(command))
+        self._reach(command.container_id, lambda container: container.take(command), "data")
 
-    def begin(self, function_id: str, call_id: str, index: int) -> Job:
-        """A container begins an input."""
-        ledger = self.calls[call_id]
+    def begin(self, container: SimulatedContainer, held: Held) -> Job:
+        """A container begins the input that follows in the lease."""
+        ledger, index = self.calls[held.call_id], held.following
         ledger.attempts[index] += 1
-        return self.work(function_id, call_id, index, ledger.attempts[index])
+        return self.work(container.function_id, held.call_id, index, ledger.attempts[index])
+
+    def ended(self, container: SimulatedContainer, held: Held, failure: FailureKind | None) -> None:
+        """The input that follows in the lease has ended; it will be reported. For worlds that look closer."""
 
     def _outcome(self, call_id: str, start: int, count: int, failure: FailureKind | None) -> None:
         ledger = self.calls[call_id]
