@@ -5,11 +5,27 @@ import os
 import msgspec
 
 from modal_lite._core.client_messages import FromClient, ToClient
-from modal_lite._core.messages import ContainerControl, FromContainer, FromTemplate, ToContainer, ToTemplate
+from modal_lite._core.messages import (
+    ContainerControl,
+    FromContainer,
+    FromContainerControl,
+    FromTemplate,
+    ToContainer,
+    ToTemplate,
+)
 from modal_lite._transport.frames import FrameDecoder, ProtocolError
 from modal_lite._transport.shared_memory import SharedMemory, shared_file
 
-CHANNELS = (FromContainer, ToContainer, ContainerControl, FromTemplate, ToTemplate, FromClient, ToClient)
+CHANNELS = (
+    FromContainer,
+    ToContainer,
+    ContainerControl,
+    FromTemplate,
+    ToTemplate,
+    FromClient,
+    ToClient,
+    FromContainerControl,
+)
 """The messages of each channel, by the number that the first byte of the data gives."""
 
 
