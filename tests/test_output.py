@@ -186,7 +186,7 @@ def test_what_is_written_while_others_have_the_terminal_waits(
         print("mine")
         assert terminal.getvalue() == ""
         manager().resume()
-        assert terminal.getvalue() == "… (44 characters are missing here)\nf │ line 4\nmine\n"
+        assert terminal.getvalue() == "… (33 characters are missing here)\nf │ line 3\nf │ line 4\nmine\n"
 
 
 def test_a_redrawn_line_is_not_shown_in_a_file(streams: Streams) -> None:
