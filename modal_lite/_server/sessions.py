@@ -36,6 +36,8 @@ from modal_lite.exception import Error, ExecutionError
 
 logger = logging.getLogger("modal_lite.plane")
 
+_QUEUES = QueuePut | QueueGet | QueueList
+
 
 class ClientSession:
     """One container's client channel. What its requests have under way ends with the session.
@@ -76,7 +78,8 @@ class ClientSession:
                 if isinstance(message.request, RunCall):
                     self._run(message.number, message.request, payload_of(message.sizes, body))
                 else:
-                    task = asyncio.get_running_loop().create_task(self._answer(message, body))
+                    answer = self._answer_of_queue if isinstance(message.request, _QUEUES) else self._answer
+                    task = asyncio.get_running_loop().create_task(answer(message, body))
                     self._under_way[message.number] = task.cancel
                     task.add_done_callback(lambda _: self._under_way.pop(message.number))
             case Tell():
@@ -133,14 +136,37 @@ class ClientSession:
         if waits:
             self._count_waits(1)
         try:
-            reply = await self._service.request(ask.request, payload_of(ask.sizes, body))
-        except Exception as error:
-            reply = _refused(error)
+            reply = await self._reply_of(ask, body)
         finally:
             if waits:
                 self._count_waits(-1)
         self._note(ask.request, reply)
         self._reply(ask.number, reply)
+
+    async def _answer_of_queue(self, ask: Ask, body: memoryview) -> None:
+        # What is answered at once is no wait: to say so would have containers started for nothing.
+        waits = False
+
+        def begin_to_wait() -> None:
+            nonlocal waits
+            waits = True
+            self._count_waits(1)
+
+        beginning = asyncio.get_running_loop().call_soon(begin_to_wait)
+        try:
+            reply = await self._reply_of(ask, body)
+        finally:
+            beginning.cancel()
+            if waits:
+                self._count_waits(-1)
+        self._note(ask.request, reply)
+        self._reply(ask.number, reply)
+
+    async def _reply_of(self, ask: Ask, body: memoryview) -> Any:
+        try:
+            return await self._service.request(ask.request, payload_of(ask.sizes, body))
+        except Exception as error:
+            return _refused(error)
 
     def _note(self, request: AnyRequest, reply: Any) -> None:
         """Keeps what a container would leave behind if it ended now."""
@@ -184,7 +210,7 @@ def _may_wait(request: AnyRequest) -> bool:
     match request:
         case ExchangeChunk():
             return request.wait
-        case GetOutput() | QueuePut() | QueueGet() | QueueList():
+        case GetOutput():
             return request.timeout is None or request.timeout > 0
         case NextValues():
             return True
