@@ -170,12 +170,12 @@ def report(scale: float = 1.0) -> str:
     return f"Measured on {measured}, {about['system']}, {about['python']}.\n\n{single}\n\n{mapped}"
 
 
-def replaced(page: str, tables: str) -> str:
-    """The page with these tables between the marks."""
-    before, begin, rest = page.partition(BEGIN)
+def replaced(page: str, tables: str, mark: str = BEGIN) -> str:
+    """The page with these tables between the mark and the end's."""
+    before, begin, rest = page.partition(mark)
     _, end, after = rest.partition(END)
-    assert begin and end, f"{PAGE} has no place for the tables"
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+    assert begin and end, f"there is no place for the tables: {mark}"
+    return f"{before}{begin}\n\n{tables}\n\n{end}{after}"
 
 
 def main() -> None:

@@ -99,8 +99,9 @@ class _Exchange:
         source, window = self._source, self.window
         outputs: list[Output] = []
         chunk = _NO_CHUNK
-        if not self._full():
-            chunks = await source.next_chunks(self._next_count())
+        wanted = self._wanted()
+        if wanted:
+            chunks = await source.next_chunks(wanted)
             # More than one only if some input does not pickle; that one is an output already.
             for another in chunks:
                 window.pulled += another.count
@@ -111,14 +112,18 @@ class _Exchange:
                     outputs += await self._send(chunk, closes=False, wait=False)
                 chunk = another
         closes, self._closed = source.exhausted and not self._closed, source.exhausted
-        return outputs + await self._send(chunk, closes, wait=self._full() and not outputs, awaited=awaited)
+        return outputs + await self._send(chunk, closes, wait=not self._wanted() and not outputs, awaited=awaited)
 
-    def _full(self) -> bool:
-        """True if nothing is to be pulled now.
+    def _wanted(self) -> int:
+        """How many inputs are to be pulled now; 0 if none.
 
-        Room for less than a whole chunk does not count: inputs that replace results one by one would travel so, too.
+        The first ones fill the window. Later, room for less than a whole chunk does not count: inputs that replace
+        results one by one would travel so, too.
         """
-        return self._source.exhausted or self.window.room(self._source.mean_bytes) < self._next_count()
+        room, count = self.window.room(self._source.mean_bytes), self._next_count()
+        if self._source.exhausted or (room < count and self.window.yielded):
+            return 0
+        return max(0, min(room, count))
 
     def _next_count(self) -> int:
         """How many inputs the next chunk is to have."""

@@ -123,7 +123,7 @@ class Leasing:
         self._commands.append(
             do.SendLease(container.container_id, lease.lease_id, call.call_id, lease.start, stop, lease.chunk)
         )
-        self._timetable.look_again(container)
+        self._timetable.look_again_at(lease)
 
     # --- asking back -------------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class Leasing:
                 self._scaling.stop(lease.container, now)
                 return
             self._commands.append(do.InterruptLease(lease.container.container_id, lease.lease_id, timed_out))
-            self._timetable.look_again(lease.container)
+            self._timetable.look_again_at(lease)
 
 
 def _next_call(function: Function) -> Call:

@@ -282,6 +282,15 @@ def next_check(container: Container) -> float | None:
     return limit
 
 
+def next_check_of(lease: Lease) -> float | None:
+    """Where inputs share a container: when the container may need something on account of this lease."""
+    if lease.ahead:
+        container = lease.container
+        head = container.leases[0]
+        return max(head.since, container.looked) + head.patience
+    return deadline(lease)
+
+
 def deadline(lease: Lease) -> float | None:
     """Where inputs share a container: when that of the lease is to be interrupted; if it was, the container killed."""
     if lease.interrupted is not None:

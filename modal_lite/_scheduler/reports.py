@@ -136,6 +136,7 @@ class Reports:
             self._now_idle(container, now)
         elif settings.max_inputs > 1:
             self._cores.recount(container)
+            return  # The others are looked at in time, as they were before.
         elif settings.max_batch_size > 0:
             _begin_batch(container, settings.max_batch_size, now)
         elif was_head:

@@ -10,7 +10,7 @@ import heapq
 from typing import TypeAlias
 
 from modal_lite._scheduler import policy
-from modal_lite._scheduler.records import Call, Container, Function, InputRange
+from modal_lite._scheduler.records import Call, Container, Function, InputRange, Lease
 
 SLACK = 256
 """Void entries that the timetable may hold beside as many as there are others."""
@@ -45,7 +45,18 @@ class Timetable:
 
     def look_again(self, container: Container) -> None:
         """Makes sure that the container is looked at when it may need something by then."""
-        due = policy.next_check(container)
+        self._look_again(container, policy.next_check(container))
+
+    def look_again_at(self, lease: Lease) -> None:
+        """As `look_again` at the lease's container, if nothing but the lease has changed.
+
+        Where inputs share a container, the others of them, perhaps a thousand, are not gone through.
+        """
+        container = lease.container
+        shares = container.function.shares
+        self._look_again(container, policy.next_check_of(lease) if shares else policy.next_check(container))
+
+    def _look_again(self, container: Container, due: float | None) -> None:
         if due is not None and (container.check_at is None or due < container.check_at):
             container.check_at = due
             self.add(due, container)

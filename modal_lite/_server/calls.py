@@ -1,8 +1,7 @@
 """What the control plane holds of a call: the chunks still needed, the outputs not yet taken, who waits for them."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -48,7 +47,7 @@ class CallState:
         self.method = method
         """Of a class: which method its inputs are for."""
         self.chunks: dict[int, Chunk] = {}
-        self.ready: deque[Output] = deque()
+        self.ready: list[Output] = []
         self.kept: dict[int, Output] = {}
         self.finished = False
         self.received = 0
@@ -57,8 +56,8 @@ class CallState:
         """Values that its consumer has taken."""
         self.credit: Callable[[int], None] | None = None
         """Tells the container that runs the generator how many values have been taken."""
-        self.waiters: list[tuple[asyncio.Future[None], int | None]] = []
-        """Who waits, each with the only input that is worth waking it for, None if any is."""
+        self.waiters: dict[int | None, list[asyncio.Future[None]]] = {}
+        """Who waits, by the only input that is worth waking it for, None if any is."""
         self.on_finish: Callable[[CallState], None] | None = None
         """Called when no more outputs will come."""
 
@@ -76,20 +75,21 @@ class CallState:
                 self.kept[index] = output
         elif self.kind is not CallKind.DETACHED:
             self.ready.append(output)
-        self._wake(output.start)
+        self._wake(output.start, output.count)
 
     def finish(self) -> None:
         """No more outputs will come."""
         self.finished = True
-        self._wake(None)
+        for together in self.waiters.values():
+            self._wake_all(together)
+        self.waiters.clear()
         on_finish, self.on_finish = self.on_finish, None
         if on_finish is not None:
             on_finish(self)
 
     def take(self) -> list[Output]:
         """The outputs that are there, for the one consumer."""
-        outputs = list(self.ready)
-        self.ready.clear()
+        outputs, self.ready = self.ready, []
         return outputs
 
     def holds(self, awaited: int | None) -> bool:
@@ -99,24 +99,32 @@ class CallState:
         return any(output.start == awaited for output in self.ready)
 
     async def changed(self, awaited: int | None = None) -> None:
-        """Returns after the next delivery (of an output that starts with input `awaited`, if given), or the end.
+        """Returns after the next delivery (of an output that holds input `awaited`, if given), or the end.
 
         Cancelling it leaves nothing behind.
         """
-        waiter = asyncio.get_running_loop().create_future(), awaited
-        self.waiters.append(waiter)
+        waiter = asyncio.get_running_loop().create_future()
+        self.waiters.setdefault(awaited, []).append(waiter)
         try:
-            await waiter[0]
+            await waiter
         finally:
-            if waiter in self.waiters:
-                self.waiters.remove(waiter)
+            together = self.waiters.get(awaited, [])
+            if waiter in together:
+                together.remove(waiter)
+                if not together:
+                    del self.waiters[awaited]
 
-    def _wake(self, start: int | None) -> None:
-        """Wakes those for whom what starts with this input is worth it, all of them for None."""
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            future, awaited = waiter
-            if start is not None and awaited is not None and awaited != start:
-                self.waiters.append(waiter)
-            elif not future.done():
-                future.set_result(None)
+    def _wake(self, start: int, count: int) -> None:
+        """Wakes those for whom these inputs are worth it: in time that does not grow with the number of the others."""
+        waiters = self.waiters
+        if len(waiters) > count:
+            awaited: list[int | None] = [index for index in range(start, start + count) if index in waiters]
+        else:
+            awaited = [index for index in waiters if index is not None and start <= index < start + count]
+        for index in (None, *awaited):
+            self._wake_all(waiters.pop(index, ()))
+
+    def _wake_all(self, together: Iterable[asyncio.Future[None]]) -> None:
+        for waiter in together:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -132,7 +132,8 @@ class ContainerLink:
         self.placed.close()
 
     def _data_closed(self, error: Exception | None) -> None:
-        if error is not None:
+        # An error of the socket is no breach: it is how a process ends that has not read all that was sent to it.
+        if error is not None and not isinstance(error, OSError):
             self.broken = str(error)
         self._closed = True
         self._maybe_gone()

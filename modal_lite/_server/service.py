@@ -265,7 +265,7 @@ class Service:
                     raise InvalidError(f"The call {call.call_id} has no input number {request.index}.")
                 if request.timeout is not None and request.timeout <= 0:
                     raise TimeoutError
-                await call.changed()
+                await call.changed(request.index)
         return OutputBatch([output])
 
     async def _describe_call(self, request: DescribeCall, payload: Payload) -> Reply:

@@ -217,3 +217,20 @@ def call_in_fork(before: bool) -> str:
         same.remote(1)
     with multiprocessing.get_context("fork").Pool(1) as pool:
         return pool.map_async(_call, [0]).get(15)[0]
+
+
+@app.function(max_containers=2, retries=modal_lite.Retries(max_retries=2, initial_delay=0.0), timeout=1.0)
+def attempt(folder: str, name: str, fates: str) -> str:
+    """What each attempt of the input of this name does: `r`aise, `h`ang, `d`ie; any other is its result."""
+    path = Path(folder, name)
+    with path.open("a") as file:
+        file.write("x")
+    number = path.stat().st_size
+    fate = fates[number - 1]
+    if fate == "r":
+        raise ValueError(f"attempt {number}")
+    while fate == "h":
+        time.sleep(1)
+    if fate == "d":
+        os._exit(3)
+    return fate

@@ -55,6 +55,19 @@ async def async_meet(folder: str, me: int, count: int) -> tuple[int, str | None,
     return os.getpid(), before, modal_lite.current_input_id()
 
 
+_here = 0
+
+
+@app.function(max_containers=1, timeout=30)
+@modal_lite.concurrent(max_inputs=1000)
+async def crowd(me: int, count: int) -> int:
+    global _here
+    _here += 1
+    while _here < count:
+        await asyncio.sleep(0.05)
+    return me
+
+
 @app.function(max_containers=1, allow_concurrent_inputs=2)
 def meet_by_option(folder: str, me: int, count: int) -> tuple[int, str | None, str | None]:
     return _meet(folder, me, count)

@@ -22,6 +22,7 @@ from tests.client.sharing_functions import (
     async_meet,
     call_another,
     count,
+    crowd,
     fail_if_odd,
     fibonacci,
     hold,
@@ -58,6 +59,10 @@ def test_inputs_meet_in_one_container_and_know_themselves(function: Any, tmp_pat
     assert len(set(pids)) == 1
     assert before == after
     assert len(set(before)) == 6
+
+
+def test_as_many_inputs_of_a_map_meet_as_a_container_may_run() -> None:
+    assert list(crowd.starmap((i, 1000) for i in range(1000))) == list(range(1000))
 
 
 def test_the_former_option(tmp_path: Path) -> None:

@@ -5,8 +5,12 @@ from typing import Any
 import pytest
 
 from modal_lite._core.messages import FailureKind
+from modal_lite._core.settings import FunctionSettings
+from modal_lite._scheduler import Scheduler, policy
 from modal_lite._scheduler import commands as do
-from modal_lite._scheduler import policy
+from modal_lite._scheduler import events as on
+from modal_lite._scheduler.invariants import validate
+from modal_lite._scheduler.records import Container
 from tests.scheduler.containers import Job
 from tests.scheduler.world import World
 
@@ -164,3 +168,25 @@ def test_an_input_that_runs_alone_joins_those_that_wait_for_it() -> None:
         world.pass_time(0.1)
     world.finish()
     assert world.outcomes(call_id) == [None] * 2
+
+
+def test_what_an_input_costs_does_not_grow_with_those_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    next_check, gone_through = policy.next_check, 0
+
+    def counted(container: Container) -> float | None:
+        nonlocal gone_through
+        gone_through += len(container.leases)
+        return next_check(container)
+
+    monkeypatch.setattr(policy, "next_check", counted)
+    scheduler = Scheduler(2, lambda: "ta-1")
+    scheduler.handle(on.FunctionAdded("fu-a", FunctionSettings(max_containers=1, max_inputs=1000)), 0.0)
+    scheduler.handle(on.CallOpened("fc-1", "fu-a", None, 1000, closed=True), 0.0)
+    commands = scheduler.handle(on.ContainerReady("ta-1"), 0.1)
+    leases = [command for command in commands if isinstance(command, do.SendLease)]
+    assert len(leases) == 1000
+    for lease in reversed(leases):
+        scheduler.handle(on.OutputsReported("ta-1", lease.lease_id, lease.start, 1, 0.5), 0.6)
+        if lease.start % 100 == 0:
+            validate(scheduler)
+    assert gone_through < 20_000, "for every input all the others were gone through"

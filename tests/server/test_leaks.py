@@ -53,6 +53,6 @@ def test_waiting_with_a_timeout_leaves_nothing_behind(run: Any, tmp_path: Path) 
             call.get(timeout=0)
     with pytest.raises(TimeoutError):
         call.get(timeout=0.01)
-    assert state.waiters == []
+    assert state.waiters == {}
     (tmp_path / "pids.go").touch()
     call.get(timeout=20)
