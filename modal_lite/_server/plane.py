@@ -317,7 +317,12 @@ class ControlPlane:
     def _accept_failure(self, command: commands.AcceptFailure) -> None:
         call = self.calls[command.call_id]
         call.settle(command.chunk, 1)
-        call.deliver(self._report)
+        report, failure = self._report, self._report.failure
+        if failure is not None and failure.kind is FailureKind.TIMEOUT:
+            # Containers do not know the limit.
+            failure = msgspec.structs.replace(failure, message=f"{self._describe_timeout(call)}.")
+            report = msgspec.structs.replace(report, failure=failure)
+        call.deliver(report)
 
     def _fail_inputs(self, command: commands.FailInputs) -> None:
         call = self.calls.get(command.call_id)
@@ -328,19 +333,26 @@ class ControlPlane:
 
     def _failed_output(self, call: CallState, command: commands.FailInputs) -> Output:
         definition = self.functions[call.function_id]
-        kind, name = command.kind, f"{definition.tag}.{call.method}" if call.method else definition.tag
+        kind = command.kind
         if kind is FailureKind.CANCELLED:
-            message = f"The call {call.call_id} of {name} was cancelled."
+            message = f"The call {call.call_id} of {self._name_of(call)} was cancelled."
         elif kind is FailureKind.TIMEOUT:
-            seconds = definition.settings.timeout
             nor = "" if definition.settings.in_threads else ", nor when interrupted"
-            message = f"{name} did not end within its timeout of {seconds:g} seconds{nor}."
+            message = f"{self._describe_timeout(call)}{nor}."
         elif kind is FailureKind.INIT and (known := self._start_failures.get(definition.function_id)) is not None:
             return msgspec.structs.replace(known, start=command.start, count=command.count)
         else:
             kind = FailureKind.LOST
             message = self.links[command.container_id].describe_loss(call.received)
         return Output(command.start, command.count, Failure(kind, message))
+
+    def _name_of(self, call: CallState) -> str:
+        tag = self.functions[call.function_id].tag
+        return f"{tag}.{call.method}" if call.method else tag
+
+    def _describe_timeout(self, call: CallState) -> str:
+        seconds = self.functions[call.function_id].settings.timeout
+        return f"{self._name_of(call)} did not end within its timeout of {seconds:g} seconds"
 
     def _finish_call(self, command: commands.FinishCall) -> None:
         self._unfinished -= 1

@@ -20,7 +20,7 @@ def test_each_input_of_a_map_has_its_own_attempts(run: Any, tmp_path: Path) -> N
 def test_the_caller_gets_the_last_error(run: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="^attempt 3$"):
         attempt.remote(str(tmp_path), "input", "rrr")
-    with pytest.raises(FunctionTimeoutError):
+    with pytest.raises(FunctionTimeoutError, match="^attempt did not end within its timeout of 1 seconds.$"):
         attempt.remote(str(tmp_path), "another", "rrh")
 
 
