@@ -16,7 +16,7 @@ async def test_a_container_that_dies_with_messages_unread_was_killed_and_broke_n
     )
     placed = LocalContainer("ta-1")
     gone = asyncio.Event()
-    link = ContainerLink(placed, definition, lambda *_: None, lambda _: gone.set(), lambda *_: None)
+    link = ContainerLink(placed, definition, lambda *_: None, lambda _: gone.set(), lambda *_: None, lambda *_: None)
     try:
         link.data.send(Recall(1))
         # Its end of the connection is closed, as by the end of its process, before it has read that.
