@@ -1,21 +1,31 @@
 """The contracts between layers, each with several implementations."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
 
 from modal_lite._core.messages import ContainerSpec
 from modal_lite._core.payload import EMPTY, Payload
-from modal_lite._core.requests import AnyRequest, OutputBatch, RunCall
+from modal_lite._core.requests import AnyRequest, Output, OutputBatch, RunCall
+from modal_lite._core.stored import (
+    Catalogue,
+    StoredApp,
+    StoredCall,
+    StoredChunk,
+    StoredDeployment,
+    StoredVariant,
+    Unfinished,
+)
+from modal_lite.call_graph import InputInfo
 
 OnEnd = Callable[[OutputBatch | Exception], None]
 """Takes how a call ended."""
 
 
 class Connection(Protocol):
-    """A way to a control plane: in this process, over a container's client channel, (later) to a server.
+    """A way to a control plane: in this process, over a container's client channel, to a server.
 
     All methods are called on the library's loop.
     """
@@ -101,3 +111,67 @@ class Placer(Protocol):
 
     async def close(self, grace: float) -> None:
         """Ends every container within `grace` seconds, by force after that, and whatever else was started."""
+
+
+class Store(Protocol):
+    """What a server keeps. All methods are called on one event loop.
+
+    Writes are queued in order and return at once; `committed` tells when they are safe.
+    """
+
+    def committed(self) -> Awaitable[None]:
+        """Waits until all that was queued is committed. Raises ExecutionError if that failed."""
+
+    def when_committed(self, callback: Callable[[], None]) -> None:
+        """Has the callback called once all that was queued is committed; never, if that fails."""
+
+    def put_app(self, app: StoredApp) -> None:
+        """Enters an app, or replaces it."""
+
+    def put_deployment(self, deployment: StoredDeployment) -> None:
+        """Enters a deployment."""
+
+    def put_variant(self, variant: StoredVariant) -> None:
+        """Enters a variant, or replaces it."""
+
+    def put_call(self, call: StoredCall) -> None:
+        """Enters a call."""
+
+    def put_chunk(self, call_id: str, chunk: StoredChunk) -> None:
+        """Enters inputs of a call. The payload's parts must not change."""
+
+    def close_call(self, call_id: str, num_inputs: int) -> None:
+        """The call has so many inputs and gets no more."""
+
+    def cancel_call(self, call_id: str) -> None:
+        """The call is cancelled: what is unfinished of it must not go on after a restart."""
+
+    def put_output(self, call_id: str, output: Output) -> None:
+        """Enters an output of a call."""
+
+    def finish_call(self, call_id: str, finished: float, graph: list[InputInfo]) -> None:
+        """All outputs of the call are there. Its inputs are dropped."""
+
+    def drop_call(self, call_id: str) -> None:
+        """Removes a call and all that belongs to it."""
+
+    def expire(self, outputs_before: float, calls_before: float) -> None:
+        """Deletes the outputs of calls that finished before the one time, the calls themselves before the other."""
+
+    async def load_catalogue(self) -> Catalogue:
+        """All apps."""
+
+    async def load_unfinished(self) -> list[Unfinished]:
+        """All calls that have not finished."""
+
+    async def find_call(self, call_id: str) -> StoredCall | None:
+        """A call, None if it is not known."""
+
+    async def find_output(self, call_id: str, index: int) -> Output | None:
+        """The output that holds the input, None if there is none."""
+
+    async def find_graph(self, call_id: str) -> list[InputInfo]:
+        """The graph of a call that has finished."""
+
+    async def close(self) -> None:
+        """Commits what is queued and closes the store."""

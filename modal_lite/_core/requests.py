@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from modal_lite._core.messages import Encoding, Failure, TerminalSpec
+from modal_lite._core.messages import Encoding, Failure, MainModule, TerminalSpec
 from modal_lite._core.object_requests import ObjectReply, ObjectRequest
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.request_base import Reply, Request
@@ -68,6 +68,8 @@ class FindFunction(Request, frozen=True, tag=4):
 
     module_name: str
     tag: str
+    asker: str | None = None
+    """Id of the function that the container serves, of whose app it is."""
 
 
 class UpdateFunction(Request, frozen=True, tag=5):
@@ -132,6 +134,8 @@ class ExchangeChunk(Request, frozen=True, tag=12):
     """Answer only when there is a result, or the call has ended."""
     awaited: int | None
     """The input that the next result to be used begins with, if only that one is worth an answer."""
+    ranges: list[tuple[int, int]] = []
+    """Given when a chunk is sent again: its inputs [start, stop) that have no results. Answered without outputs."""
 
 
 class NextValues(Request, frozen=True, tag=13):
@@ -213,6 +217,71 @@ class CloseTerminal(Request, frozen=True, tag=24):
     """Wait for the container that has it: it is about to end."""
 
 
+class HasSnapshot(Request, frozen=True, tag=60):
+    """Does the server have the source snapshot of this digest? Answered with `Found`."""
+
+    digest: str
+
+
+class PutSnapshot(Request, frozen=True, tag=61):
+    """A source snapshot, as the payload."""
+
+    digest: str
+
+
+class DeployedFunction(msgspec.Struct, frozen=True, array_like=True):
+    """A function of a deployment; its ids and paths are the server's matter."""
+
+    definition: "FunctionDefinition"
+    is_async: bool
+    methods: dict[str, tuple[bool, bool]] | None = None
+    """Of a class: whether each method is a generator, and whether it is async."""
+
+
+class Source(msgspec.Struct, frozen=True, array_like=True):
+    """Where the code of a deployment comes from."""
+
+    digest: str
+    """Of the snapshot."""
+    roots: list[str]
+    """Folders of the deployer's that the snapshot holds, as its folders 0, 1 and so on."""
+    sys_path: list[str]
+    cwd: str
+    main: MainModule | None
+    python: str
+    """Major and minor version of the deployer's Python."""
+
+
+class DeployApp(Request, frozen=True, tag=62):
+    """These functions, all of them, are the app from now on. Answered with `Deployed`."""
+
+    environment: str
+    name: str
+    functions: list[DeployedFunction]
+    source: Source
+    ephemeral: bool = False
+    """The app is stopped once it has been without a call for a while."""
+
+
+class LookUp(Request, frozen=True, tag=63):
+    """What is the function, or class, of this name? Answered with `FoundDeployed`."""
+
+    environment: str
+    app_name: str
+    tag: str
+
+
+class LookUpApp(Request, frozen=True, tag=64):
+    """Is there an app of this name? Answered with `Deployed`."""
+
+    environment: str
+    app_name: str
+
+
+class Hello(Request, frozen=True, tag=65):
+    """Is anybody there?"""
+
+
 AnyRequest = (
     OpenApp
     | CloseApp
@@ -236,6 +305,12 @@ AnyRequest = (
     | ResizeTerminal
     | CloseTerminal
     | ObjectRequest
+    | HasSnapshot
+    | PutSnapshot
+    | DeployApp
+    | LookUp
+    | LookUpApp
+    | Hello
 )
 
 
@@ -328,5 +403,42 @@ class TerminalOutput(Reply, frozen=True, tag=7):
     """Nothing will come any more."""
 
 
+class Found(Reply, frozen=True, tag=60):
+    """Whether there is what was asked for."""
+
+    found: bool
+
+
+class Deployed(Reply, frozen=True, tag=61):
+    """An app that is deployed."""
+
+    app_id: str
+    version: int
+
+
+class FoundDeployed(Reply, frozen=True, tag=62):
+    """A deployed function or class."""
+
+    function_id: str
+    module_name: str
+    qualname: str
+    is_generator: bool
+    is_async: bool
+    methods: dict[str, tuple[bool, bool]] | None
+    """None for a function."""
+
+
 DONE = Done()
-AnyReply = Done | FoundFunction | StatsReply | CallDescription | CallGraphReply | Refusal | TerminalOutput | ObjectReply
+AnyReply = (
+    Done
+    | FoundFunction
+    | StatsReply
+    | CallDescription
+    | CallGraphReply
+    | Refusal
+    | TerminalOutput
+    | ObjectReply
+    | Found
+    | Deployed
+    | FoundDeployed
+)

@@ -1,0 +1,1 @@
+"""What a server keeps: apps and calls in SQLite."""

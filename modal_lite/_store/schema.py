@@ -1,0 +1,80 @@
+"""The tables, and how a file of an earlier version becomes one of this."""
+
+import sqlite3
+
+from modal_lite.exception import VersionError
+
+VERSION = 1
+
+_TABLES = """
+CREATE TABLE apps (
+    app_id TEXT PRIMARY KEY,
+    environment TEXT NOT NULL,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created REAL NOT NULL,
+    version INTEGER NOT NULL
+);
+CREATE TABLE deployments (
+    app_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (app_id, version)
+);
+CREATE TABLE variants (
+    function_id TEXT PRIMARY KEY,
+    app_id TEXT NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE TABLE calls (
+    call_id TEXT PRIMARY KEY,
+    app_id TEXT NOT NULL,
+    function_id TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    method TEXT NOT NULL,
+    parent TEXT,
+    created REAL NOT NULL,
+    closed INTEGER NOT NULL,
+    num_inputs INTEGER NOT NULL,
+    cancelled INTEGER NOT NULL,
+    finished REAL,
+    expired INTEGER NOT NULL,
+    graph BLOB
+);
+CREATE INDEX unfinished_calls ON calls (created) WHERE finished IS NULL;
+CREATE INDEX finished_calls ON calls (finished) WHERE finished IS NOT NULL;
+CREATE TABLE chunks (
+    call_id TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    encoding INTEGER NOT NULL,
+    sizes BLOB NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE INDEX chunks_of_calls ON chunks (call_id, start);
+CREATE TABLE outputs (
+    call_id TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    failure BLOB,
+    sizes BLOB NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE INDEX outputs_of_calls ON outputs (call_id, start);
+"""
+
+
+def prepare(database: sqlite3.Connection) -> None:
+    """Makes the tables in a new file.
+
+    Raises:
+        VersionError: The file belongs to a later version.
+    """
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise VersionError(
+            f"The server's state has version {version}; this modal-lite knows versions up to {VERSION}. "
+            "Start the server with the modal-lite that wrote it, or a later one."
+        )
+    if version == 0:
+        database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")

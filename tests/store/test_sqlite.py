@@ -1,0 +1,195 @@
+"""What the store keeps, and when it says so."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from modal_lite._core.messages import Encoding, Failure, FailureKind
+from modal_lite._core.payload import EMPTY, Payload
+from modal_lite._core.requests import AddVariant, CallKind, DeployedFunction, FunctionDefinition, Output, Source
+from modal_lite._core.settings import FunctionSettings
+from modal_lite._core.stored import (
+    AppState,
+    StoredApp,
+    StoredCall,
+    StoredChunk,
+    StoredDeployment,
+    StoredVariant,
+)
+from modal_lite._store.sqlite import SqliteStore
+from modal_lite.call_graph import InputInfo, InputStatus
+from modal_lite.exception import ExecutionError, VersionError
+
+
+def payload(data: bytes) -> Payload:
+    return Payload((len(data),), [data])
+
+
+def call(call_id: str = "fc-1", **fields: object) -> StoredCall:
+    return StoredCall(call_id, "ap-1", "fu-1.1", CallKind.SPAWNED, "", None, 1.0, **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    made = SqliteStore(path)
+    yield made
+    await made.close()
+
+
+async def test_a_catalogue_comes_back(store: SqliteStore) -> None:
+    definition = FunctionDefinition(
+        "fu-1", "ap-1", "app", "f", "mod", "f", "/x/mod.py", b"code", False, FunctionSettings(retries=None), {"A": "b"}
+    )
+    source = Source("0" * 64, ["/x"], ["/x", "/y"], "/x", None, "3.11")
+    app = StoredApp("ap-1", "main", "app", AppState.DEPLOYED, 1.5, 2)
+    deployment = StoredDeployment("ap-1", 2, 1.5, source, [DeployedFunction(definition, True, {"m": (True, False)})], 1)
+    variant = StoredVariant("ap-1", AddVariant("fu-2", "fu-1", FunctionSettings(), ["timeout"], None, b"x"))
+    store.put_app(app)
+    store.put_deployment(deployment)
+    store.put_variant(variant)
+    await store.committed()
+    found = await store.load_catalogue()
+    assert (found.apps, found.deployments, found.variants) == ([app], [deployment], [variant])
+
+
+async def test_outputs_are_found_by_any_of_their_inputs(store: SqliteStore) -> None:
+    store.put_call(call())
+    failure = Failure(FailureKind.USER, "no", "ValueError", "Traceback")
+    outputs = [Output(0, 3, None, payload(b"abc")), Output(5, 1, failure, EMPTY)]
+    for output in outputs:
+        store.put_output("fc-1", output)
+    await store.committed()
+    found = [await store.find_output("fc-1", index) for index in range(7)]
+    assert found == [outputs[0]] * 3 + [None, None, outputs[1], None]
+    assert await store.find_output("fc-2", 0) is None
+
+
+async def test_unfinished_calls_come_back_with_what_is_done(store: SqliteStore, path: Path) -> None:
+    store.put_call(call())
+    store.put_chunk("fc-1", StoredChunk(0, 10, Encoding.SINGLE, payload(b"first")))
+    store.put_chunk("fc-1", StoredChunk(10, 5, Encoding.SINGLE, Payload((2, 3), [b"ab", b"cde"])))
+    store.put_output("fc-1", Output(10, 5, None, payload(b"x")))
+    store.put_output("fc-1", Output(2, 3, None, payload(b"y")))
+    store.close_call("fc-1", 15)
+    store.put_call(call("fc-2"))
+    store.finish_call("fc-2", 2.0, [])
+    await store.committed()
+    again = SqliteStore(path)
+    (found,) = await again.load_unfinished()
+    await again.close()
+    assert found.call == call(closed=True, num_inputs=15)
+    assert [(chunk.start, chunk.count) for chunk in found.chunks] == [(0, 10), (10, 5)]
+    assert b"".join(found.chunks[1].payload.parts) == b"abcde" and found.chunks[1].payload.sizes == (2, 3)
+    assert found.done == [(2, 5), (10, 15)]
+
+
+async def test_finished_calls_keep_outputs_and_graph_but_no_inputs(store: SqliteStore, path: Path) -> None:
+    graph = [InputInfo("in-1-0", "fc-1", "ta-1", InputStatus.SUCCESS, "f", "mod", [])]
+    store.put_call(call())
+    store.put_chunk("fc-1", StoredChunk(0, 1, Encoding.CALL, payload(b"arguments")))
+    store.put_output("fc-1", Output(0, 1, None, payload(b"x")))
+    store.finish_call("fc-1", 2.0, graph)
+    await store.committed()
+    assert await store.find_graph("fc-1") == graph and await store.load_unfinished() == []
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT count(*) FROM chunks").fetchone() == (0,)
+    database.close()
+
+
+async def test_expiry(store: SqliteStore) -> None:
+    for call_id, finished in (("fc-old", 10.0), ("fc-expired", 20.0), ("fc-new", 30.0)):
+        store.put_call(call(call_id))
+        store.put_output(call_id, Output(0, 1, None, payload(b"x")))
+        store.finish_call(call_id, finished, [])
+    store.put_call(call("fc-running"))
+    store.expire(outputs_before=25.0, calls_before=15.0)
+    await store.committed()
+    assert await store.find_call("fc-old") is None
+    expired = await store.find_call("fc-expired")
+    assert expired is not None and expired.expired and await store.find_output("fc-expired", 0) is None
+    assert await store.find_output("fc-new", 0) is not None and await store.find_call("fc-running") is not None
+
+
+async def test_a_call_is_entered_once(store: SqliteStore) -> None:
+    store.put_call(call())
+    store.cancel_call("fc-1")
+    store.put_call(call())
+    await store.committed()
+    found = await store.find_call("fc-1")
+    assert found is not None and found.cancelled
+    store.drop_call("fc-1")
+    await store.committed()
+    assert await store.find_call("fc-1") is None
+
+
+async def test_what_is_committed_is_in_the_file(store: SqliteStore, path: Path) -> None:
+    store.put_call(call())
+    await store.committed()
+    other = sqlite3.connect(path)
+    assert other.execute("SELECT call_id FROM calls").fetchall() == [("fc-1",)]
+    other.close()
+
+
+async def test_callbacks_come_after_the_commit_and_in_order(store: SqliteStore) -> None:
+    order: list[int] = []
+    for i in range(100):
+        store.put_call(call(f"fc-{i}"))
+        store.when_committed(lambda i=i: order.append(i))  # type: ignore[misc]
+    await store.committed()
+    assert order == list(range(100))
+
+
+async def test_many_writers_share_commits(store: SqliteStore) -> None:
+    async def write(i: int) -> None:
+        store.put_call(call(f"fc-{i}"))
+        await store.committed()
+
+    single = time.perf_counter()
+    for i in range(20):
+        await write(i)
+    single = (time.perf_counter() - single) / 20
+    together = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for i in range(20, 2020):
+            group.create_task(write(i))
+    assert (time.perf_counter() - together) / 2000 < single
+
+
+async def test_a_failure_to_write_is_told(store: SqliteStore, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("DROP TABLE outputs")
+    store.put_output("fc-1", Output(0, 1, None, payload(b"x")))
+    called: list[int] = []
+    store.when_committed(lambda: called.append(1))
+    with pytest.raises(ExecutionError, match="could not write to its store"):
+        await store.committed()
+    assert not called
+    store.put_call(call())
+    await store.committed()
+    locker.close()
+
+
+async def test_closing_commits(path: Path) -> None:
+    store = SqliteStore(path)
+    store.put_call(call())
+    await store.close()
+    again = SqliteStore(path)
+    assert await again.find_call("fc-1") == call()
+    await again.close()
+
+
+async def test_a_file_of_a_later_version_is_refused(path: Path) -> None:
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(VersionError, match="version 99"):
+        SqliteStore(path)
