@@ -1,7 +1,6 @@
 """The container's end of its client channel: a `Connection` to the control plane that placed it."""
 
 import asyncio
-import builtins
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from modal_lite._core.interfaces import OnEnd
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.requests import AnyRequest, Refusal, RunCall
 from modal_lite._transport.channel import Channel
+from modal_lite._transport.refusals import exception_of
 
 
 class ClientChannel:
@@ -65,7 +65,7 @@ class ClientChannel:
             return
         if isinstance(message, Answer):
             reply = message.reply
-            on_reply(_exception(reply) if isinstance(reply, Refusal) else reply)
+            on_reply(exception_of(reply) if isinstance(reply, Refusal) else reply)
         else:
             on_reply(unpack_batch(message, body))
 
@@ -77,11 +77,3 @@ class ClientChannel:
 
 def _disconnected() -> exception.ConnectionError:
     return exception.ConnectionError("This container's control plane is gone: the program that started it has ended.")
-
-
-def _exception(refusal: Refusal) -> Exception:
-    if refusal.exception == builtins.TimeoutError.__name__:
-        return builtins.TimeoutError(refusal.message)
-    kind = getattr(exception, refusal.exception, exception.ExecutionError)
-    error: Exception = kind(refusal.message)
-    return error

@@ -109,6 +109,17 @@ class FrameDecoder:
             return memoryview(self._body)[self._body_filled :]
         return memoryview(self._chunk)
 
+    def feed(self, data: bytes) -> Iterator[tuple[msgspec.Struct, memoryview]]:
+        """Takes in bytes that something else has received; gives the frames that are complete."""
+        left = memoryview(data)
+        while left:
+            room = self.buffer()
+            count = min(len(room), len(left))
+            room[:count] = left[:count]
+            self.received(count)
+            left = left[count:]
+            yield from self.frames()
+
     def received(self, count: int) -> None:
         """`count` bytes were written at the front of the last `buffer()`."""
         if self._body is not None:
