@@ -1,17 +1,19 @@
 """The client: turns what the other client objects need into requests, and sends them to the right control plane.
 
 In the caller's process that is one of its own, made when the first app runs; in a container the one that placed it.
+What is deployed is on a server, wherever one asks.
 """
 
 import asyncio
+import atexit
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from modal_lite import output
+from modal_lite import config, output
 from modal_lite._core import context
-from modal_lite._core.crossing import Errand, call_soon, call_when_run, directly, on_loop
+from modal_lite._core.crossing import Errand, call_soon, call_when_run, directly, on_loop, wait_blocking
 from modal_lite._core.interfaces import Connection, OnEnd
 from modal_lite._core.library_loop import library
 from modal_lite._core.main_module import current_main
@@ -28,22 +30,33 @@ from modal_lite._core.requests import (
     CancelCall,
     CloseApp,
     CloseTerminal,
+    DeployApp,
+    Deployed,
+    DeployedFunction,
     DescribeCall,
     ExchangeChunk,
     FindFunction,
     ForgetCall,
+    Found,
+    FoundDeployed,
     FoundFunction,
     FunctionDefinition,
     GetCallGraph,
     GetOutput,
     GetStats,
+    HasSnapshot,
+    Hello,
+    LookUp,
+    LookUpApp,
     NextValues,
     OpenApp,
     OpenMap,
     OpenTerminal,
     Output,
     OutputBatch,
+    PutSnapshot,
     RunCall,
+    Source,
     StartCall,
     StatsReply,
     UpdateFunction,
@@ -51,8 +64,12 @@ from modal_lite._core.requests import (
 from modal_lite._core.settings import FunctionSettings
 from modal_lite._terminal import CallersTerminal
 from modal_lite.call_graph import InputInfo
-from modal_lite.exception import ExecutionError
+from modal_lite.exception import ExecutionError, NotFoundError
 from modal_lite.types import FunctionStats
+
+if TYPE_CHECKING:
+    from modal_lite._core.address import Address
+    from modal_lite._transport.server_channel import ServerChannel
 
 T = TypeVar("T")
 
@@ -79,8 +96,45 @@ class _Client:
 
     async def find_function(self, module_name: str, tag: str) -> str | None:
         """The id of a running function."""
-        reply: FoundFunction = await self._request(FindFunction(module_name, tag))
+        reply: FoundFunction = await self._request(FindFunction(module_name, tag, context.served_function_id))
         return reply.function_id
+
+    async def hello(self) -> None:
+        """Returns when a server has answered. Raises ConnectionError or AuthError."""
+        await self._request(Hello())
+
+    async def look_up(self, environment: str, app_name: str, tag: str) -> FoundDeployed:
+        """A deployed function or class. Raises NotFoundError."""
+        return cast(FoundDeployed, await self._request(LookUp(environment, app_name, tag)))
+
+    async def look_up_app(self, environment: str, app_name: str) -> Deployed:
+        """A deployed app. Raises NotFoundError."""
+        return cast(Deployed, await self._request(LookUpApp(environment, app_name)))
+
+    async def deploy(
+        self,
+        environment: str,
+        app_name: str,
+        functions: list[DeployedFunction],
+        source: Source,
+        snapshot: bytes,
+        ephemeral: bool = False,
+    ) -> Deployed:
+        """Deploys an app, until it has no calls if `ephemeral`; the snapshot is sent if the server has not got it."""
+        reply: Found = await self._request(HasSnapshot(source.digest))
+        if not reply.found:
+            await self._request(PutSnapshot(source.digest), Payload((len(snapshot),), [snapshot]))
+        return cast(Deployed, await self._request(DeployApp(environment, app_name, functions, source, ephemeral)))
+
+    async def knows(self, call_id: str) -> bool:
+        """True if the control plane has this call. One that was never needed is not started for the question."""
+        if self._connection is None and context.is_local():
+            return False
+        try:
+            await self.describe_call(call_id)
+        except NotFoundError:
+            return False
+        return True
 
     async def add_variant(
         self,
@@ -156,10 +210,6 @@ class _Client:
         batch: OutputBatch = await self._request(GetOutput(call_id, index, timeout))
         return batch.outputs[0]
 
-    async def first_outputs(self, call_ids: list[str]) -> list[Output]:
-        """The outputs of input 0 of all the calls, in order; or the first failure to arrive, alone."""
-        return await on_loop(self._first_outputs, call_ids)
-
     async def describe_call(self, call_id: str) -> CallDescription:
         """What the control plane knows of the call."""
         return cast(CallDescription, await self._request(DescribeCall(call_id)))
@@ -200,6 +250,15 @@ class _Client:
         """
         if self._connection is not None:
             (call_soon if soon else call_when_run)(self._connection.notify, request)
+
+    async def close(self) -> None:
+        """Ends the connection to a server; what is under way is withdrawn. The next request connects again."""
+        await on_loop(self._close)
+
+    async def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and not isinstance(connection, _OfAnotherProcess):
+            await cast("ServerChannel", connection).close()
 
     def forked(self) -> None:
         """This process is a fork of the one that made the client: it has the client's memory, but not its threads."""
@@ -246,22 +305,29 @@ class _Client:
             if serving is not None and serving.cancel():
                 await asyncio.wait([serving])
 
-    async def _first_outputs(self, call_ids: list[str]) -> list[Output]:
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._output_or_raise(call_id)) for call_id in call_ids]
-        except BaseExceptionGroup as failures:
-            first = failures.exceptions[0]
-            if isinstance(first, _Failed):
-                return [first.output]
-            raise first from None
-        return [task.result() for task in tasks]
-
-    async def _output_or_raise(self, call_id: str) -> Output:
+    async def output_or_raise(self, call_id: str) -> Output:
+        """The output of input 0, on the library's loop. Raises if it is a failure."""
         batch = cast(OutputBatch, await self._ask(GetOutput(call_id, 0, None), EMPTY))
         if batch.outputs[0].failure is not None:
             raise _Failed(batch.outputs[0])
         return batch.outputs[0]
+
+
+async def first_outputs(calls: "list[tuple[_Client, str]]") -> list[Output]:
+    """The outputs of input 0 of all the calls, in order; or the first failure to arrive, alone."""
+    return await on_loop(_first_outputs, calls)
+
+
+async def _first_outputs(calls: "list[tuple[_Client, str]]") -> list[Output]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(client.output_or_raise(call_id)) for client, call_id in calls]
+    except BaseExceptionGroup as failures:
+        first = failures.exceptions[0]
+        if isinstance(first, _Failed):
+            return [first.output]
+        raise first from None
+    return [task.result() for task in tasks]
 
 
 class _Failed(Exception):
@@ -309,8 +375,9 @@ def _connect_in_process(first: AnyRequest) -> Connection:
             template.close()
         raise
 
-    def environment() -> Environment:
-        return Environment(current_main(), [entry or os.getcwd() for entry in sys.path], os.getcwd())
+    def environment(definition: FunctionDefinition) -> Environment:
+        path = [entry or os.getcwd() for entry in sys.path]
+        return Environment(current_main(), path, os.getcwd(), config.environment_name())
 
     def on_output(written: Written) -> None:
         manager = output.current()
@@ -342,13 +409,16 @@ def _connect_in_container(first: AnyRequest) -> Connection:
 
 
 _current: _Client | None = None
+_of_servers: "dict[Address, _Client]" = {}
 
 
 def _after_fork() -> None:
     global _current
-    if _current is not None:
-        _current.forked()
-        _current = None
+    for client in (_current, *_of_servers.values()):
+        if client is not None:
+            client.forked()
+    _current = None
+    _of_servers.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -360,3 +430,49 @@ def current_client() -> _Client:
     if _current is None:
         _current = _Client(_connect_in_process if context.is_local() else _connect_in_container)
     return _current
+
+
+def server_client(given: _Client | None = None) -> _Client:
+    """The client for what is deployed: the given one, else that of the server that the environment names.
+
+    In a container that a server has placed, it is that server's, over the container's own channel: so the server knows
+    who waits for whom.
+    """
+    if given is not None:
+        return given
+    if context.on_server:
+        return current_client()
+    from modal_lite._core.address import address_of  # here and below: few programs need it
+
+    return client_of(address_of())
+
+
+def server_is_near() -> bool:
+    """True if there seems to be a server to ask."""
+    from modal_lite._core.address import address_of
+
+    address = address_of()
+    return context.on_server or address.socket is None or os.path.exists(address.socket)
+
+
+def client_of(address: "Address") -> _Client:
+    """The client of the server at this address, the same one each time."""
+    client = _of_servers.get(address)
+    if client is None:
+        if not _of_servers:
+            atexit.register(_leave_servers)
+        client = _of_servers[address] = _Client(lambda first: _connect_to(address))
+    return client
+
+
+def _connect_to(address: "Address") -> Connection:
+    from modal_lite._transport.server_channel import ServerChannel  # brings aiohttp along
+
+    return ServerChannel(address)
+
+
+def _leave_servers() -> None:
+    """Says goodbye, so that servers need not wait for this process to come back."""
+    for client in _of_servers.values():
+        if client._connection is not None:
+            wait_blocking(on_loop(client._close))

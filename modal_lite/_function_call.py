@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Any, Generic, TypeVar
 
-from modal_lite._client import _Client, current_client
+from modal_lite._client import _Client, current_client, first_outputs, server_client, server_is_near
 from modal_lite._core.blocks import Blocks
 from modal_lite._results import failure_of, kept, result_of, values_of
 from modal_lite.call_graph import InputInfo
@@ -20,9 +20,10 @@ class _FunctionCall(Generic[ReturnType]):
     again, from any thread or event loop, as long as the app runs.
     """
 
-    def __init__(self, call_id: str, client: _Client) -> None:
+    def __init__(self, call_id: str, client: _Client | None) -> None:
         self._call_id = call_id
         self._client = client
+        """Who knows the call; None until that is found out."""
 
     @property
     def object_id(self) -> str:
@@ -45,7 +46,8 @@ class _FunctionCall(Generic[ReturnType]):
 
         Cancelling the coroutine leaves the call running and its result readable.
         """
-        output = await self._client.get_output(self._call_id, index, None if timeout is None else max(0.0, timeout))
+        client = await self._found()
+        output = await client.get_output(self._call_id, index, None if timeout is None else max(0.0, timeout))
         result: ReturnType = result_of(kept(output), index)
         return result
 
@@ -60,18 +62,18 @@ class _FunctionCall(Generic[ReturnType]):
         Args:
             terminate_containers: End the containers that run it at once, as well.
         """
-        await self._client.cancel_call(self._call_id, terminate_containers)
+        await (await self._found()).cancel_call(self._call_id, terminate_containers)
 
     async def get_call_graph(self) -> list[InputInfo]:
         """The call's inputs, with the inputs of the calls they made as `children`, and the status of each.
 
         As of now: statuses of running calls are PENDING. At most 10,000 inputs are listed.
         """
-        return await self._client.call_graph(self._call_id)
+        return await (await self._found()).call_graph(self._call_id)
 
     async def num_inputs(self) -> int:
         """The number of inputs: 1, or what `spawn_map` was given."""
-        return (await self._client.describe_call(self._call_id)).num_inputs
+        return (await (await self._found()).describe_call(self._call_id)).num_inputs
 
     def iter(self, *, start: int = 0, end: int | None = None) -> AsyncGenerator[ReturnType, None]:
         """The results in input order, each as soon as those before it are there.
@@ -87,12 +89,12 @@ class _FunctionCall(Generic[ReturnType]):
         return Blocks(lambda: self._results(start, end), "FunctionCall.iter()")
 
     async def _results(self, start: int, end: int | None) -> AsyncGenerator[list[ReturnType], None]:
-        count = await self.num_inputs()
+        client, count = await self._found(), await self.num_inputs()
         stop = count if end is None else end
         if not 0 <= start <= stop <= count:
             raise ValueError(f"Invalid index range: {start} to {stop}, for a call of {count} inputs.")
         while start < stop:
-            output = kept(await self._client.get_output(self._call_id, start, None))
+            output = kept(await client.get_output(self._call_id, start, None))
             if output.failure is not None:
                 raise failure_of(output)
             values = values_of(output)[start - output.start : stop - output.start]
@@ -105,14 +107,25 @@ class _FunctionCall(Generic[ReturnType]):
 
         Args:
             function_call_id: `object_id` of the call.
-            client: Where to look; None for the control plane of this process.
+            client: Which server to ask, a `Client`; None for the running apps of this program, then the server that the
+                environment variables name.
 
         Raises:
             InvalidError: It is no call's id.
         """
         if not str(function_call_id).startswith("fc-"):
             raise InvalidError(f"{function_call_id!r} is not the id of a function call (they look like fc-…).")
-        return _FunctionCall(function_call_id, client if client is not None else current_client())
+        return _FunctionCall(function_call_id, None if client is None else client.requests)
+
+    async def _found(self) -> _Client:
+        """The client that knows the call, or may know it."""
+        if self._client is None:
+            here = current_client()
+            if not await here.knows(self._call_id) and server_is_near():
+                self._client = server_client()
+            else:
+                self._client = here
+        return self._client
 
     def __repr__(self) -> str:
         return f"<FunctionCall {self._call_id}>"
@@ -132,6 +145,6 @@ async def gather(*function_calls: _FunctionCall[R]) -> list[R]:
     """
     if not function_calls:
         return []
-    client = function_calls[0]._client
-    outputs = await client.first_outputs([call._call_id for call in function_calls])
+    calls = [(await call._found(), call._call_id) for call in function_calls]
+    outputs = await first_outputs(calls)
     return [result_of(kept(output)) for output in outputs]

@@ -31,23 +31,29 @@ served_function_id: str | None = None
 
 terminal: CallersTerminal | None = None
 """In a container: the way to the caller's terminal."""
+on_server = False
+"""In a container: it was placed by a server, which answers look-ups over the client channel."""
 
 client_socket: socket.socket | None = None
 """In a container: the channel for the calls that user code makes."""
 
 
-def enter_container(container_id: str, running: Running, function_id: str | None = None) -> None:
+def enter_container(
+    container_id: str, running: Running, function_id: str | None = None, of_server: bool = False
+) -> None:
     """Makes this process a container.
 
     Args:
         container_id: The container's id, `ta-…`.
         running: Tells call id and index of the only input that runs, from any thread; None if there is none.
         function_id: What it serves.
+        of_server: It was placed by a server.
     """
-    global _container_id, _running, served_function_id
+    global _container_id, _running, served_function_id, on_server
     _container_id = container_id
     _running = running
     served_function_id = function_id
+    on_server = of_server
 
 
 def is_local() -> bool:

@@ -126,6 +126,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, array_like=True):
     """The caller's terminal, to be attached from the start to the end of the container."""
     runs_program: bool = False
     """Inputs are command lines to run on that terminal; the function is not imported."""
+    on_server: bool = False
+    """Its control plane is a server's: deployed apps can be looked up over the client channel."""
 
 
 # --- data channel ----------------------------------------------------------------------------------------------------

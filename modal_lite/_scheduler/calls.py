@@ -57,7 +57,7 @@ class Calls:
         call.closed = event.closed
         call.forgotten = event.forgotten
         if event.count:
-            self._add(call, 0, event.count, now)
+            self._add(call, 0, event.count, 0, now)
         else:
             self._outcomes.finish_if_done(call)
 
@@ -66,14 +66,14 @@ class Calls:
         call = known(self._calls, event.call_id, "call")
         if call.closed and not call.cancelled:
             raise IllegalTransition(f"call {event.call_id} is closed and takes no more inputs")
-        if event.count <= 0 or event.start < call.following:
+        if event.count <= 0 or (event.start < call.following and event.chunk is None):
             raise IllegalTransition(f"[{event.start}, +{event.count}) are not the next inputs of {event.call_id}")
-        self._add(call, event.start, event.count, now)
+        self._add(call, event.start, event.count, event.start if event.chunk is None else event.chunk, now)
 
-    def _add(self, call: Call, start: int, count: int, now: float) -> None:
+    def _add(self, call: Call, start: int, count: int, chunk: int, now: float) -> None:
         call.added += count
-        call.following = start + count
-        added = InputRange(start, start + count, start)
+        call.following = max(call.following, start + count)
+        added = InputRange(start, start + count, chunk)
         if call.cancelled:
             self._outcomes.fail(call, added, FailureKind.CANCELLED)
             self._outcomes.finish_if_done(call)

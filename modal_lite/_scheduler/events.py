@@ -57,6 +57,8 @@ class InputsAdded(Event, frozen=True):
     call_id: str
     start: int
     count: int
+    chunk: int | None = None
+    """Index of the first input of the chunk, if these are only some of its inputs: the others need not run."""
 
 
 class InputsClosed(Event, frozen=True):

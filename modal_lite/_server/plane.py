@@ -54,11 +54,14 @@ _UNATTENDED = (CallKind.UNARY, CallKind.DETACHED)
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """What every container shares with the program that started it."""
+    """What a container shares with the program that its app was started or deployed by."""
 
     main: MainModule | None
     sys_path: list[str]
     cwd: str
+    name: str
+    """`MODAL_ENVIRONMENT`."""
+    on_server: bool = False
 
 
 class ControlPlane:
@@ -66,7 +69,7 @@ class ControlPlane:
 
     Args:
         make_placer: given a callback for ended containers, makes what starts them.
-        environment: read anew for each container.
+        environment: of a function's containers; read anew for each.
         service: answers the calls of user code in the containers.
         on_output: gets what containers write.
     """
@@ -74,7 +77,7 @@ class ControlPlane:
     def __init__(
         self,
         make_placer: Callable[[Callable[[str, int | None, str], None]], Placer],
-        environment: Callable[[], Environment],
+        environment: Callable[[FunctionDefinition], Environment],
         service: Connection,
         on_output: Callable[[Written], None],
     ) -> None:
@@ -122,13 +125,16 @@ class ControlPlane:
             self._timer.cancel()
             self._timer = None
         self.terminals.close_all()
+        # Containers that end now are not replaced.
+        self._carriers[commands.StartContainer] = lambda command: None
         await self._placer.close(STOP_GRACE)
-        for link in list(self.links.values()):
-            link.close()
-        self.links.clear()
+        # Before the links, which close the sockets.
         for session in list(self.sessions.values()):
             session.close()
         self.sessions.clear()
+        for link in list(self.links.values()):
+            link.close()
+        self.links.clear()
 
     async def find_gpus(self) -> None:
         """Looks for GPUs, once. To be called before a function that wants some is added."""
@@ -231,7 +237,7 @@ class ControlPlane:
         self._loop.call_soon(self.happened, events.ContainerGone(command.container_id, None, certain))
 
     def _spec(self, container_id: str, definition: FunctionDefinition, gpus: str) -> ContainerSpec:
-        environment = self._environment()
+        environment = self._environment(definition)
         settings = definition.settings
         return ContainerSpec(
             container_id,
@@ -250,7 +256,7 @@ class ControlPlane:
             {
                 **definition.env,
                 "MODAL_IS_REMOTE": "1",
-                "MODAL_ENVIRONMENT": os.environ.get("MODAL_ENVIRONMENT", "main"),
+                "MODAL_ENVIRONMENT": environment.name,
             },
             definition.parameters,
             settings.cpu,
@@ -263,6 +269,7 @@ class ControlPlane:
             settings.snapshot,
             self.terminals.spec_for(definition.function_id),
             settings.runs_program,
+            environment.on_server,
         )
 
     def _waiting_of(self, container_id: str) -> Callable[[int], None]:
@@ -482,14 +489,19 @@ class ControlPlane:
         )
         self._unfinished += 1
 
-    def add_inputs(self, call: CallState, start: int, chunk: Chunk) -> None:
-        """Accepts inputs [start, start + chunk.outstanding) of an open call.
+    def add_inputs(self, call: CallState, start: int, chunk: Chunk, ranges: list[tuple[int, int]]) -> None:
+        """Accepts inputs [start, start + chunk.outstanding) of an open call; of them those of the ranges, if any.
 
         Raises IllegalTransition, having changed nothing, if that cannot be: they are not behind those before them.
         """
         if start in call.chunks:
             raise IllegalTransition(f"input {start} of {call.call_id} was added before")
         call.chunks[start] = chunk
+        if ranges:
+            chunk.outstanding = sum(range_stop - range_start for range_start, range_stop in ranges)
+            for range_start, range_stop in ranges:
+                self.happened(events.InputsAdded(call.call_id, range_start, range_stop - range_start, start))
+            return
         try:
             self.happened(events.InputsAdded(call.call_id, start, chunk.outstanding))
         except IllegalTransition:

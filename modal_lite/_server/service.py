@@ -101,10 +101,10 @@ class Service:
     def run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
         """See `Connection.run`."""
         plane = self._running()
-        self._definition(request.function_id)
-        call = CallState(request.call_id, request.function_id, CallKind.UNARY, request.method)
+        function_id = self._definition(request.function_id).function_id
+        call = CallState(request.call_id, function_id, CallKind.UNARY, request.method)
         call.on_finish = lambda call: on_end(OutputBatch(call.take(), finished=True))
-        plane.open_call(call, _parent(request.parent), Chunk(Encoding.CALL, payload, 1))
+        plane.open_call(call, parent_of(request.parent), Chunk(Encoding.CALL, payload, 1))
 
         def withdraw() -> None:
             call.on_finish = None
@@ -177,15 +177,7 @@ class Service:
 
     async def _add_variant(self, request: AddVariant, payload: Payload) -> Reply:
         base = self._definition(request.base_id)
-        changes = {name: getattr(request.settings, name) for name in request.changed}
-        variant = msgspec.structs.replace(
-            base,
-            function_id=request.function_id,
-            settings=msgspec.structs.replace(base.settings, **changes),
-            env=base.env if request.env is None else request.env,
-            parameters=base.parameters if request.parameters is None else request.parameters,
-            incomplete=base.incomplete and request.parameters is None,
-        )
+        variant = variant_of(base, request)
         if variant.settings.gpus:
             await self._running().find_gpus()
         self._add(variant)
@@ -212,38 +204,41 @@ class Service:
                 f"min_containers={settings.min_containers} of {definition.tag} is over its "
                 f"max_containers={settings.max_containers}; raise that first."
             )
-        plane.functions[request.function_id] = msgspec.structs.replace(definition, settings=settings)
-        plane.happened(events.FunctionChanged(request.function_id, settings))
+        plane.functions[definition.function_id] = msgspec.structs.replace(definition, settings=settings)
+        plane.happened(events.FunctionChanged(definition.function_id, settings))
         return DONE
 
     async def _get_stats(self, request: GetStats, payload: Payload) -> Reply:
-        self._definition(request.function_id)
-        stats = function_stats(self._running().scheduler.functions[request.function_id])
+        definition = self._definition(request.function_id)
+        stats = function_stats(self._running().scheduler.functions[definition.function_id])
         return StatsReply(stats.backlog, stats.num_total_runners, stats.num_running_inputs, stats.num_active_runners)
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
     async def _start_call(self, request: StartCall, payload: Payload) -> Reply:
         plane = self._running()
-        self._definition(request.function_id)
-        call = CallState(request.call_id, request.function_id, request.kind, request.method)
-        plane.open_call(call, _parent(request.parent), Chunk(Encoding.CALL, payload, 1))
+        function_id = self._definition(request.function_id).function_id
+        call = CallState(request.call_id, function_id, request.kind, request.method)
+        plane.open_call(call, parent_of(request.parent), Chunk(Encoding.CALL, payload, 1))
         return DONE
 
     async def _open_map(self, request: OpenMap, payload: Payload) -> Reply | OutputBatch:
         plane = self._running()
-        self._definition(request.function_id)
-        call = CallState(request.call_id, request.function_id, request.kind, request.method)
-        plane.open_call(call, _parent(request.parent), None)
+        function_id = self._definition(request.function_id).function_id
+        call = CallState(request.call_id, function_id, request.kind, request.method)
+        plane.open_call(call, parent_of(request.parent), None)
         return OutputBatch([], chunk_size=self._chunk_size(call))
 
     async def _exchange_chunk(self, request: ExchangeChunk, payload: Payload) -> OutputBatch:
         plane = self._running()
         call = self._call(request.call_id)
         if request.count:
-            plane.add_inputs(call, request.start, Chunk(request.encoding, payload, request.count))
+            chunk = Chunk(request.encoding, payload, request.count)
+            plane.add_inputs(call, request.start, chunk, request.ranges)
         if request.closed:
             plane.happened(events.InputsClosed(request.call_id))
+        if request.ranges:
+            return OutputBatch([], False, self._chunk_size(call))  # Nobody takes the outputs of this request.
         if request.wait:
             while not call.holds(request.awaited) and not call.finished:
                 await call.changed(request.awaited)
@@ -284,15 +279,15 @@ class Service:
     async def _get_call_graph(self, request: GetCallGraph, payload: Payload) -> Reply:
         self._call(request.call_id)
         plane = self._running()
+        return CallGraphReply(call_graph(plane.scheduler, request.call_id, self._describe))
 
-        def describe(function_id: str) -> tuple[str, str]:
-            definition = plane.functions.get(function_id)
-            if definition is None:
-                # Its app was removed while the call that made this one is still known.
-                return function_id, ""
-            return definition.tag, definition.module_name
-
-        return CallGraphReply(call_graph(plane.scheduler, request.call_id, describe))
+    def _describe(self, function_id: str) -> tuple[str, str]:
+        """Name and module of a function, for the call graph."""
+        definition = self._running().functions.get(function_id)
+        if definition is None:
+            # Its app was removed while the call that made this one is still known.
+            return function_id, ""
+        return definition.tag, definition.module_name
 
     # --- terminals ---------------------------------------------------------------------------------------------------
 
@@ -346,5 +341,19 @@ class Service:
         return policy.chunk_size(self._running().scheduler.functions[call.function_id])
 
 
-def _parent(input_id: str | None) -> tuple[str, int] | None:
+def parent_of(input_id: str | None) -> tuple[str, int] | None:
+    """The call and the index of the input that makes a call, as the scheduler wants them."""
     return None if input_id is None else parse_input_id(input_id)
+
+
+def variant_of(base: FunctionDefinition, request: AddVariant) -> FunctionDefinition:
+    """The definition of a variant, given that of its base."""
+    changes = {name: getattr(request.settings, name) for name in request.changed}
+    return msgspec.structs.replace(
+        base,
+        function_id=request.function_id,
+        settings=msgspec.structs.replace(base.settings, **changes),
+        env=base.env if request.env is None else request.env,
+        parameters=base.parameters if request.parameters is None else request.parameters,
+        incomplete=base.incomplete and request.parameters is None,
+    )

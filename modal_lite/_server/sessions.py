@@ -1,9 +1,11 @@
-"""Serves the calls that user code in a container makes: its client channel, answered by the service."""
+"""Serves the calls that a client makes, user code in a container before all: answered by the service."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from modal_lite._core.client_messages import Answer, Ask, FromClient, Tell, Withdraw, pack_batch
 from modal_lite._core.interfaces import Connection, PlacedContainer
@@ -16,7 +18,7 @@ from modal_lite._core.object_requests import (
     QueueTaken,
     Values,
 )
-from modal_lite._core.payload import Payload, payload_of
+from modal_lite._core.payload import EMPTY, Payload, payload_of
 from modal_lite._core.requests import (
     DONE,
     AnyRequest,
@@ -49,21 +51,54 @@ class ClientSession:
     def __init__(
         self, placed: PlacedContainer, service: Connection, on_waiting: Callable[[int], None], every: bool
     ) -> None:
-        self._service = service
+        self._answers = Answers(service, self._send, self._count_waits)
         self._on_waiting = on_waiting
         self._every = every
         self._waits = 0
-        self._under_way: dict[int, Callable[[], object]] = {}
-        """What ends a request, by its number."""
-        self._left_behind: dict[str, AnyRequest] = {}
-        """What is to be said if the container ends before it says so itself: by the id that it is about."""
-        self._spawning: set[str] = set()
-        """Spawned maps whose inputs are not complete. Then they go on by themselves."""
-        self._channel = Channel(placed.client, FromClient, self._received, lambda error: self.close())
+        self._channel = Channel(placed.client, FromClient, self._answers.received, lambda error: self.close())
 
     def close(self) -> None:
         """Cancels what is under way and closes the channel. Safe to call again."""
         self._channel.close()
+        self._answers.close()
+
+    def _send(self, message: msgspec.Struct, payload: Payload) -> None:
+        self._channel.send(message, payload)
+
+    def _count_waits(self, change: int) -> None:
+        before = self._waits
+        self._waits += change
+        if (self._every or (before == 0) != (self._waits == 0)) and not self._channel.closed:
+            self._on_waiting(self._waits)
+
+
+class Answers:
+    """Has one client's requests answered.
+
+    Args:
+        service: What answers them.
+        send: Takes each answer and its payload.
+        count_waits: Told by how many the requests that may take long have become more or fewer.
+    """
+
+    def __init__(
+        self,
+        service: Connection,
+        send: Callable[[msgspec.Struct, Payload], None],
+        count_waits: Callable[[int], None] = lambda change: None,
+    ) -> None:
+        self._service = service
+        self._send = send
+        self._count_waits = count_waits
+        self._under_way: dict[int, Callable[[], object]] = {}
+        """What ends a request, by its number."""
+        self._left_behind: dict[str, AnyRequest] = {}
+        """What is to be said if the client ends before it says so itself: by the id that it is about."""
+        self._spawning: set[str] = set()
+        """Spawned maps whose inputs are not complete. Then they go on by themselves."""
+
+    def close(self) -> None:
+        """Cancels what is under way, and what only this client would have gone on with. Safe to call again."""
         for end in list(self._under_way.values()):
             end()
         # After the ends above: what is about to be answered is still somebody's.
@@ -71,7 +106,8 @@ class ClientSession:
             asyncio.get_running_loop().call_soon(self._service.notify, request)
         self._left_behind.clear()
 
-    def _received(self, message: Any, body: memoryview) -> None:
+    def received(self, message: Any, body: memoryview) -> None:
+        """Takes a message of `FromClient` in."""
         match message:
             case Ask():
                 self._hold(message.request)
@@ -185,24 +221,18 @@ class ClientSession:
 
     def _reply(self, number: int, reply: Any) -> None:
         if isinstance(reply, OutputBatch):
-            self._channel.send(*pack_batch(number, reply))
+            self._send(*pack_batch(number, reply))
         elif isinstance(reply, Exception):
-            self._channel.send(Answer(number, Refusal(type(reply).__name__, str(reply))))
+            self._send(Answer(number, Refusal(type(reply).__name__, str(reply))), EMPTY)
         else:
-            self._channel.send(Answer(number, reply))
-
-    def _count_waits(self, change: int) -> None:
-        before = self._waits
-        self._waits += change
-        if (self._every or (before == 0) != (self._waits == 0)) and not self._channel.closed:
-            self._on_waiting(self._waits)
+            self._send(Answer(number, reply), EMPTY)
 
 
 def _refused(error: Exception) -> Exception:
-    """What the container is told: whatever came over its channel, who waits there is to have an answer."""
+    """What the client is told: whatever came over its channel, who waits there is to have an answer."""
     if isinstance(error, Error | TimeoutError):
         return error
-    logger.error("a container's request made no sense", exc_info=error)
+    logger.error("a client's request made no sense", exc_info=error)
     return ExecutionError(f"The request made no sense: {type(error).__name__}: {error}")
 
 

@@ -83,7 +83,7 @@ def run_container(spec: ContainerSpec, fds: Descriptors, snapshot: Loaded | None
         os.close(fds.memory)
     channel = BlockingChannel(data, ToContainer, memory)
     leases = Leases(channel, words)
-    context.enter_container(spec.container_id, leases.running_input, spec.function_id)
+    context.enter_container(spec.container_id, leases.running_input, spec.function_id, spec.on_server)
     context.client_socket = socket.socket(fileno=fds.client)
     set_container_main(spec.main)
     control_socket = socket.socket(fileno=fds.control)

@@ -144,7 +144,7 @@ def test_every_question_of_a_container_has_its_answer(run: Any, asked: list[Any]
         for number, request in enumerate(asked):
             if hasattr(request, "function_id"):
                 request = msgspec.structs.replace(request, function_id=function_id)
-            session._received(Ask(number, request, ()), memoryview(b""))
+            session._answers.received(Ask(number, request, ()), memoryview(b""))
             invariants.validate(plane().scheduler)
 
     def end() -> None:
@@ -157,11 +157,11 @@ def test_every_question_of_a_container_has_its_answer(run: Any, asked: list[Any]
         session = in_loop(
             lambda: ClientSession(placed, _client.current_client()._connection, lambda waits: None, False)
         )
-        session._reply = lambda number, reply: answers.append(number)
+        session._answers._reply = lambda number, reply: answers.append(number)
         in_loop(ask)
         wait_until(lambda: sorted(answers) == [*range(len(asked))], "an answer to every question")
         in_loop(end)
     for call_id in set(ID_STRINGS) & set(plane().calls):
         in_loop(lambda: plane().forget(call_id))  # noqa: B023
-    assert not session._under_way
+    assert not session._answers._under_way
     assert same.remote(1) == 1

@@ -1,0 +1,78 @@
+"""What the containers of deployed apps write, in a file for each app."""
+
+import os
+import time
+from collections import deque
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from modal_lite._server.logs import Written
+
+MAX_BYTES = 16 << 20
+"""Bytes of a file; when it has more it becomes the one before, which is dropped."""
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """A line that a container wrote."""
+
+    time: float
+    """Seconds since the epoch."""
+    function: str
+    container: str
+    input: str | None
+    stream: str
+    text: str
+
+
+class AppLogs:
+    """The log files of all apps.
+
+    Args:
+        folder: Where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, BinaryIO] = {}
+
+    def write(self, written: Written) -> None:
+        """Adds what a container wrote. Raises OSError."""
+        if written.transient:
+            return
+        now, function = time.time(), written.function
+        lines = [
+            LogLine(now, function.tag, written.container_id, written.input_id, written.stream, text)
+            for text in written.lines
+        ]
+        file = self._file(function.app_id)
+        file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        file.flush()
+        if file.tell() > MAX_BYTES:
+            self._files.pop(function.app_id).close()
+            os.replace(self._path(function.app_id), self._path(function.app_id, ".1"))
+
+    def read(self, app_id: str, count: int) -> list[LogLine]:
+        """The last lines of an app, oldest first. Raises OSError."""
+        lines: deque[bytes] = deque(maxlen=count)
+        for path in (self._path(app_id, ".1"), self._path(app_id)):
+            if path.exists():
+                with path.open("rb") as file:
+                    lines.extend(file)
+        return [msgspec.json.decode(line, type=LogLine) for line in lines if line.endswith(b"\n")]
+
+    def close(self) -> None:
+        """Closes the files."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def _file(self, app_id: str) -> BinaryIO:
+        file = self._files.get(app_id)
+        if file is None:
+            file = self._files[app_id] = self._path(app_id).open("ab")
+        return file
+
+    def _path(self, app_id: str, suffix: str = "") -> Path:
+        return self._folder / f"{app_id}.jsonl{suffix}"

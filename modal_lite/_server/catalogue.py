@@ -1,0 +1,299 @@
+"""The apps that are deployed: what a name means, and which version of a function an id leads to.
+
+A deployed function has an id that stays. Each deployment has functions of its own for the control plane, with ids made
+of that id and the version; so inputs that run when the app is deployed anew end where they began.
+"""
+
+import difflib
+import os
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from modal_lite._core.ids import derived_id, new_id
+from modal_lite._core.interfaces import Store
+from modal_lite._core.messages import MainModule
+from modal_lite._core.requests import AddVariant, DeployApp, DeployedFunction, FunctionDefinition, Source
+from modal_lite._core.stored import AppState, StoredApp, StoredDeployment, StoredVariant
+from modal_lite._server.plane import Environment
+from modal_lite._server.service import variant_of
+from modal_lite.exception import InvalidError, NotFoundError
+
+
+def version_id(function_id: str, version: int) -> str:
+    """The id that this version of a deployed function has in the control plane."""
+    return f"{function_id}.{version}"
+
+
+def split_version(function_id: str) -> tuple[str, int | None]:
+    """The lasting id, and the version if the id names one."""
+    lasting, _, version = function_id.partition(".")
+    return lasting, int(version) if version.isdigit() else None
+
+
+class DeployedApp:
+    """An app and its deployments."""
+
+    def __init__(self, stored: StoredApp) -> None:
+        self.stored = stored
+        self.deployments: dict[int, StoredDeployment] = {}
+
+    @property
+    def is_deployed(self) -> bool:
+        """False once it was stopped."""
+        return self.stored.state is AppState.DEPLOYED
+
+    @property
+    def previous(self) -> int:
+        """The version before the current one. Raises NotFoundError if there is none."""
+        earlier = [version for version in self.deployments if version < self.stored.version]
+        if not earlier:
+            raise NotFoundError(f"The app {self.stored.name} has no earlier version to go back to.")
+        return max(earlier)
+
+    @property
+    def current(self) -> StoredDeployment:
+        """The deployment that new calls are for."""
+        return self.deployments[self.stored.version]
+
+    def find(self, tag: str, version: int | None = None) -> DeployedFunction | None:
+        """The function of that name, of the current version unless told otherwise."""
+        deployment = self.current if version is None else self.deployments.get(version)
+        for function in deployment.functions if deployment is not None else []:
+            if function.definition.tag == tag:
+                return function
+        return None
+
+
+class Catalogue:
+    """All deployed apps, in memory and in the store.
+
+    Args:
+        store: Keeps them.
+        snapshots: The folder of source snapshots.
+    """
+
+    def __init__(self, store: Store, snapshots: Path) -> None:
+        self._store = store
+        self._snapshots = snapshots
+        self._apps: dict[str, DeployedApp] = {}
+        self._names: dict[tuple[str, str], DeployedApp] = {}
+        self._owners: dict[str, DeployedApp] = {}
+        """By the lasting ids of functions and variants."""
+        self._variants: dict[str, AddVariant] = {}
+
+    async def load(self) -> None:
+        """Reads what is stored."""
+        stored = await self._store.load_catalogue()
+        for app in stored.apps:
+            self._apps[app.app_id] = DeployedApp(app)
+            if app.state is AppState.DEPLOYED:
+                self._names[app.environment, app.name] = self._apps[app.app_id]
+        for deployment in stored.deployments:
+            app_record = self._apps[deployment.app_id]
+            app_record.deployments[deployment.version] = deployment
+            self._own(app_record, deployment)
+        for variant in stored.variants:
+            if variant.app_id in self._apps:
+                self._enter_variant(self._apps[variant.app_id], variant.request)
+
+    def _own(self, app: DeployedApp, deployment: StoredDeployment) -> None:
+        for function in deployment.functions:
+            self._owners[function.definition.function_id] = app
+
+    # --- apps --------------------------------------------------------------------------------------------------------
+
+    def apps(self) -> list[DeployedApp]:
+        """All of them, stopped ones included, oldest first."""
+        return sorted(self._apps.values(), key=lambda app: app.stored.created)
+
+    def app(self, environment: str, name: str) -> DeployedApp:
+        """The deployed app of that name. Raises NotFoundError, which says what there is."""
+        found = self._names.get((environment, name))
+        if found is None:
+            raise NotFoundError(self._describe_missing_app(environment, name))
+        return found
+
+    def deploy(self, request: DeployApp) -> DeployedApp:
+        """Makes the functions of the request the app's. To be safe once the store has committed."""
+        app = self._names.get((request.environment, request.name))
+        if app is None:
+            app = DeployedApp(
+                StoredApp(new_id("ap"), request.environment, request.name, AppState.DEPLOYED, time.time(), 0)
+            )
+        functions = [self._named(app, function, request.name) for function in request.functions]
+        self._add_deployment(app, request.source, functions, ephemeral=request.ephemeral)
+        return app
+
+    def roll_back(self, app: DeployedApp, version: int) -> None:
+        """Deploys an earlier version once more. Raises NotFoundError if there is no such version."""
+        found = app.deployments.get(version)
+        if found is None:
+            known = ", ".join(map(str, sorted(app.deployments)))
+            raise NotFoundError(f"The app {app.stored.name} has no version {version}; there are {known}.")
+        self._add_deployment(app, found.source, found.functions, rollback_of=version)
+
+    def stop(self, app: DeployedApp) -> None:
+        """The app can be looked up no more. Its name is free."""
+        app.stored = msgspec.structs.replace(app.stored, state=AppState.STOPPED)
+        self._store.put_app(app.stored)
+        self._names.pop((app.stored.environment, app.stored.name), None)
+        for function_id in [key for key, owner in self._owners.items() if owner is app]:
+            del self._owners[function_id]
+            self._variants.pop(function_id, None)
+
+    def _add_deployment(
+        self,
+        app: DeployedApp,
+        source: Source,
+        functions: list[DeployedFunction],
+        rollback_of: int | None = None,
+        ephemeral: bool = False,
+    ) -> None:
+        version = max(app.deployments, default=0) + 1
+        deployment = StoredDeployment(
+            app.stored.app_id, version, time.time(), source, functions, rollback_of, ephemeral
+        )
+        app.stored = msgspec.structs.replace(app.stored, version=version)
+        app.deployments[version] = deployment
+        self._apps[app.stored.app_id] = app
+        self._names[app.stored.environment, app.stored.name] = app
+        self._own(app, deployment)
+        self._store.put_deployment(deployment)
+        self._store.put_app(app.stored)
+
+    def _named(self, app: DeployedApp, function: DeployedFunction, app_name: str) -> DeployedFunction:
+        """The function with its lasting id."""
+        definition = function.definition
+        named = msgspec.structs.replace(
+            definition,
+            function_id=derived_id("fu", app.stored.app_id, definition.tag.encode()),
+            app_id=app.stored.app_id,
+            app_name=app_name,
+        )
+        return msgspec.structs.replace(function, definition=named)
+
+    # --- functions ---------------------------------------------------------------------------------------------------
+
+    def look_up(self, environment: str, app_name: str, tag: str) -> DeployedFunction:
+        """The function, or class, of that name. Raises NotFoundError, which says what there is."""
+        app = self.app(environment, app_name)
+        found = app.find(tag)
+        if found is None:
+            tags = [function.definition.tag for function in app.current.functions]
+            raise NotFoundError(
+                f"The app {app_name} (environment {environment}) has no function or class {tag}.{_near(tag, tags)}"
+            )
+        return found
+
+    def add_variant(self, request: AddVariant) -> None:
+        """Enters a variant of a deployed function. Raises NotFoundError if there is no such function."""
+        base_id, _ = split_version(request.base_id)
+        request = msgspec.structs.replace(request, base_id=base_id)
+        app = self._owner(base_id)
+        if self._variants.get(request.function_id) != request:
+            self._enter_variant(app, request)
+            self._store.put_variant(StoredVariant(app.stored.app_id, request))
+
+    def _enter_variant(self, app: DeployedApp, request: AddVariant) -> None:
+        self._variants[request.function_id] = request
+        self._owners[request.function_id] = app
+
+    def current_version(self, function_id: str) -> int:
+        """The version that new calls of the function are for. Raises NotFoundError if there is no such function."""
+        return self._owner(function_id).stored.version
+
+    def definition(self, function_id: str, version: int | None = None) -> FunctionDefinition:
+        """What the control plane has to know of a version of a deployed function; None: the current version.
+
+        Raises:
+            NotFoundError: There is no such function, or not in that version.
+        """
+        app = self._owner(function_id)
+        version = app.stored.version if version is None else version
+        variant = self._variants.get(function_id)
+        if variant is not None:
+            return self._variant(self.definition(variant.base_id, version), variant, version)
+        deployment = app.deployments.get(version)
+        for function in deployment.functions if deployment is not None else []:
+            definition = function.definition
+            if definition.function_id == function_id:
+                path = self._moved(definition.file_path, deployment) if deployment is not None else None
+                return msgspec.structs.replace(definition, function_id=version_id(function_id, version), file_path=path)
+        raise NotFoundError(f"The app {app.stored.name} has no function {function_id} in its version {version}.")
+
+    def sibling(self, function_id: str, tag: str) -> str | None:
+        """The id of the function of that name in the same version of the app, None if there is none."""
+        lasting, version = split_version(function_id)
+        found = self._owner(lasting).find(tag, version)
+        if found is None:
+            return None
+        found_id = found.definition.function_id
+        return found_id if version is None else version_id(found_id, version)
+
+    def environment(self, definition: FunctionDefinition) -> Environment:
+        """What containers of a version of a deployed function find around them."""
+        app = self._apps[definition.app_id]
+        _, version = split_version(definition.function_id)
+        deployment = app.current if version is None else app.deployments[version]
+        source = deployment.source
+        moved = [self._moved(entry, deployment) for entry in source.sys_path]
+        roots = [str(self._folder(source) / str(i)) for i in range(len(source.roots))]
+        path = list(dict.fromkeys([*roots, *(entry for entry in moved if entry is not None)]))
+        if source.python != python_version():
+            path = list(dict.fromkeys([*roots, *filter(None, sys.path)]))
+        main = source.main
+        if main is not None and main.path is not None:
+            main = MainModule(main.name, self._moved(main.path, deployment))
+        cwd = self._moved(source.cwd, deployment)
+        if cwd is None or not os.path.isdir(cwd) or cwd == source.cwd:
+            cwd = roots[0]
+        return Environment(main, path, cwd, app.stored.environment, on_server=True)
+
+    def _moved(self, path: str | None, deployment: StoredDeployment | None) -> str | None:
+        """A path of the deployer's as it is here: in the snapshot if that has it, else where it was."""
+        if path is None or deployment is None:
+            return path
+        for i, root in enumerate(deployment.source.roots):
+            if path == root or path.startswith(root + os.sep):
+                return str(self._folder(deployment.source) / str(i)) + path[len(root) :]
+        return path
+
+    def _folder(self, source: Source) -> Path:
+        return self._snapshots / source.digest
+
+    def _variant(self, base: FunctionDefinition, request: AddVariant, version: int) -> FunctionDefinition:
+        return variant_of(base, msgspec.structs.replace(request, function_id=version_id(request.function_id, version)))
+
+    def _owner(self, function_id: str) -> DeployedApp:
+        app = self._owners.get(function_id)
+        if app is None:
+            raise NotFoundError(f"The app of the function {function_id} is not deployed any more.")
+        return app
+
+    def _describe_missing_app(self, environment: str, name: str) -> str:
+        here = [other for env, other in self._names if env == environment]
+        elsewhere = sorted(env for env, other in self._names if other == name)
+        text = f"There is no deployed app {name} in the environment {environment}."
+        if elsewhere:
+            return f"{text} There is one in {', '.join(elsewhere)}: name it with environment_name=."
+        return text + _near(name, here)
+
+
+def python_version() -> str:
+    """Major and minor version of this Python."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def check_names(request: DeployApp) -> None:
+    """Raises InvalidError for names that could not be looked up."""
+    for what, name in (("environment", request.environment), ("app", request.name)):
+        if not name or len(name) > 200 or any(character in "/\0\n" for character in name):
+            raise InvalidError(f"{name!r:.220} cannot be the name of an {what}.")
+
+
+def _near(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, 3) or sorted(names)[:10]
+    return f" There is {', '.join(near)}." if near else ""

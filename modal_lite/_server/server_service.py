@@ -1,0 +1,444 @@
+"""Answers requests on a server: those of an embedded one, deployments, look-ups, and calls that are stored."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from modal_lite._core import snapshot
+from modal_lite._core.interfaces import OnEnd, Store
+from modal_lite._core.messages import Encoding
+from modal_lite._core.payload import Payload
+from modal_lite._core.request_base import Reply
+from modal_lite._core.requests import (
+    DONE,
+    AddVariant,
+    AnyRequest,
+    CallDescription,
+    CallGraphReply,
+    CallKind,
+    CancelCall,
+    CloseApp,
+    DeployApp,
+    Deployed,
+    DescribeCall,
+    ExchangeChunk,
+    FindFunction,
+    ForgetCall,
+    Found,
+    FoundDeployed,
+    FoundFunction,
+    FunctionDefinition,
+    GetCallGraph,
+    GetOutput,
+    HasSnapshot,
+    Hello,
+    LookUp,
+    LookUpApp,
+    OpenApp,
+    OpenMap,
+    OutputBatch,
+    PutSnapshot,
+    RunCall,
+    StartCall,
+)
+from modal_lite._core.stored import StoredCall, StoredChunk, Unfinished
+from modal_lite._scheduler import events
+from modal_lite._scheduler.introspection import call_graph
+from modal_lite._server.calls import Chunk
+from modal_lite._server.catalogue import Catalogue, DeployedApp, check_names, split_version, version_id
+from modal_lite._server.durable import KEEP_CALLS, KEEP_OUTPUTS, DurableCall, DurableCalls, remaining
+from modal_lite._server.plane import ControlPlane
+from modal_lite._server.service import Service, parent_of
+from modal_lite.call_graph import InputInfo
+from modal_lite.exception import ExecutionError, InvalidError, NotFoundError
+
+logger = logging.getLogger("modal_lite.server")
+
+SWEEP = 0.25
+"""Seconds between two looks for replaced versions that nothing runs on any more."""
+EPHEMERAL = 5.0
+"""Seconds between two looks for apps that nobody needs any more."""
+EXPIRY = 600.0
+"""Seconds between two looks for results that have expired."""
+ABANDONED = 90.0
+"""Seconds after a restart in which a client may go on with a `spawn_map` that it had not finished."""
+_KEPT = (CallKind.SPAWNED, CallKind.DETACHED)
+
+
+class ServerService(Service):
+    """Implements `Connection` for a server. `open` it before it is asked anything, `close` it in the end.
+
+    Args:
+        make_plane: As for `Service`.
+        store: What outlives the server. Closed by whoever made it.
+        snapshots: The folder of source snapshots.
+    """
+
+    def __init__(self, make_plane: Callable[[Service], ControlPlane], store: Store, snapshots: Path) -> None:
+        super().__init__(make_plane)
+        self.catalogue = Catalogue(store, snapshots)
+        self._store = store
+        self._snapshots = snapshots
+        self._retired: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._deploying = asyncio.Lock()
+        self._handlers |= {
+            HasSnapshot: self._has_snapshot,
+            PutSnapshot: self._put_snapshot,
+            DeployApp: self._deploy,
+            LookUp: self._look_up,
+            LookUpApp: self._look_up_app,
+            Hello: _greet,
+            OpenApp: _refuse_open,
+            CloseApp: _refuse_open,
+        }
+
+    async def open(self) -> None:
+        """Takes up what was there when the server ended."""
+        await self.catalogue.load()
+        plane = self._plane = self._make_plane(self)
+        self._durable = DurableCalls(self._store, plane.calls, self._graph, plane.forget)
+        await plane.open()
+        for app in self.catalogue.apps():
+            if app.is_deployed:
+                await self._start(app)
+        unfinished = await self._store.load_unfinished()
+        for each in unfinished:
+            self._resume(each)
+        self._own(self._expire_forever())
+        self._own(self._stop_ephemeral())
+        self._own(self._give_up_abandoned([each.call.call_id for each in unfinished if not each.call.closed]))
+
+    def seal(self) -> None:
+        """Stores nothing any more of what ends: it does so because the server ends, and is to be done again."""
+        if self._plane is not None:
+            self._durable.seal()
+
+    async def close(self) -> None:
+        """Ends the containers. What was accepted and has not ended is done again when the server starts."""
+        if self._plane is None:
+            return
+        self.seal()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        plane, self._plane = self._plane, None
+        await plane.close()
+
+    def notify(self, request: AnyRequest) -> None:
+        """See `Connection.notify`."""
+        if self._plane is not None and isinstance(request, ForgetCall):
+            self._durable.drop(request.call_id)
+        super().notify(request)
+
+    def run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
+        """See `Connection.run`."""
+        if request.call_id in self._running().scheduler.calls:
+            raise ExecutionError(f"The call {request.call_id} was made before, and its result is not kept.")
+        return super().run(request, payload, on_end)
+
+    def figures(self) -> dict[str, int]:
+        """How much there is, for people."""
+        plane = self._running()
+        return {
+            "apps": sum(app.is_deployed for app in self.catalogue.apps()),
+            "containers": len(plane.links),
+            "calls": sum(not call.finished for call in plane.scheduler.calls.values()),
+        }
+
+    # --- deployments -------------------------------------------------------------------------------------------------
+
+    async def _has_snapshot(self, request: HasSnapshot, payload: Payload) -> Reply:
+        return Found(snapshot.is_digest(request.digest) and (self._snapshots / request.digest).is_dir())
+
+    async def _put_snapshot(self, request: PutSnapshot, payload: Payload) -> Reply:
+        data = b"".join(payload.parts)
+        if not snapshot.is_digest(request.digest):
+            raise InvalidError(f"{request.digest!r:.100} is not the digest of a snapshot.")
+        await asyncio.to_thread(snapshot.unpack, request.digest, data, self._snapshots)
+        return DONE
+
+    async def _deploy(self, request: DeployApp, payload: Payload) -> Reply:
+        check_names(request)
+        digest = request.source.digest
+        if not snapshot.is_digest(digest) or not (self._snapshots / digest).is_dir():
+            raise NotFoundError(f"The server has no source snapshot {digest!r:.100}.")
+        async with self._deploying:
+            app = self.catalogue.deploy(request)
+            return await self._deployed(app)
+
+    async def roll_back(self, app: DeployedApp, version: int | None) -> Deployed:
+        """Deploys an earlier version of the app once more; None: the one before the current one."""
+        async with self._deploying:
+            self.catalogue.roll_back(app, app.previous if version is None else version)
+            return await self._deployed(app)
+
+    async def stop_app(self, app: DeployedApp) -> None:
+        """Ends an app: its calls are cancelled, its containers stopped; returns when they are gone."""
+        self.catalogue.stop(app)
+        function_ids = self._apps.pop(app.stored.app_id, [])
+        self._retired -= set(function_ids)
+        await self._running().remove_functions(function_ids, hurried=False)
+        await self._store.committed()
+
+    async def _deployed(self, app: DeployedApp) -> Deployed:
+        await self._store.committed()
+        before = list(self._apps.get(app.stored.app_id, []))
+        await self._start(app)
+        for function_id in before:
+            self._retire(function_id)
+        return Deployed(app.stored.app_id, app.stored.version)
+
+    async def _start(self, app: DeployedApp) -> None:
+        """Makes the functions of the app's current version known to the plane."""
+        self._apps.setdefault(app.stored.app_id, [])
+        if any(function.definition.settings.gpus for function in app.current.functions):
+            await self._running().find_gpus()
+        for function in app.current.functions:
+            self._definition(function.definition.function_id)
+
+    def _retire(self, function_id: str) -> None:
+        """The function was replaced: it has no more containers than its calls need, and goes with the last of them."""
+        plane = self._running()
+        definition = plane.functions.get(function_id)
+        if definition is None:
+            return
+        settings = msgspec.structs.replace(
+            definition.settings, min_containers=0, buffer_containers=0, scaledown_window=0.0
+        )
+        plane.functions[function_id] = msgspec.structs.replace(definition, settings=settings)
+        plane.happened(events.FunctionChanged(function_id, settings))
+        if not self._retired:
+            self._own(self._sweep_retired())
+        self._retired.add(function_id)
+
+    async def _sweep_retired(self) -> None:
+        await asyncio.sleep(0)
+        while self._retired:
+            plane = self._running()
+            in_use = {call.function.function_id for call in plane.scheduler.calls.values() if not call.finished}
+            unused = [function_id for function_id in self._retired if function_id not in in_use]
+            self._retired.difference_update(unused)
+            for function_id in unused:
+                definition = plane.functions.get(function_id)
+                if definition is not None and definition.app_id in self._apps:
+                    self._apps[definition.app_id].remove(function_id)
+            await plane.remove_functions(unused, hurried=False)
+            await asyncio.sleep(SWEEP)
+
+    # --- functions ---------------------------------------------------------------------------------------------------
+
+    def _definition(self, function_id: str) -> FunctionDefinition:
+        plane = self._running()
+        lasting, version = split_version(function_id)
+        if version is None or function_id not in plane.functions:
+            # The lasting id means the current version, and so does that of a version that is gone.
+            version = self.catalogue.current_version(lasting)
+        known = plane.functions.get(version_id(lasting, version))
+        if known is None:
+            known = self.catalogue.definition(lasting, version)
+            self._add(known)
+        return known
+
+    async def _add_variant(self, request: AddVariant, payload: Payload) -> Reply:
+        self.catalogue.add_variant(request)
+        if request.settings.gpus:
+            await self._running().find_gpus()
+        await self._store.committed()
+        self._definition(request.function_id)
+        return DONE
+
+    async def _find_function(self, request: FindFunction, payload: Payload) -> Reply:
+        return FoundFunction(self.catalogue.sibling(request.asker, request.tag) if request.asker else None)
+
+    async def _look_up(self, request: LookUp, payload: Payload) -> Reply:
+        found = self.catalogue.look_up(request.environment, request.app_name, request.tag)
+        definition = found.definition
+        return FoundDeployed(
+            definition.function_id,
+            definition.module_name,
+            definition.qualname,
+            definition.is_generator,
+            found.is_async,
+            found.methods,
+        )
+
+    async def _look_up_app(self, request: LookUpApp, payload: Payload) -> Reply:
+        app = self.catalogue.app(request.environment, request.app_name)
+        return Deployed(app.stored.app_id, app.stored.version)
+
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    async def _start_call(self, request: StartCall, payload: Payload) -> Reply:
+        if request.kind not in _KEPT:
+            return await super()._start_call(request, payload)
+        if not await self._durable.is_known(request.call_id):
+            call = self._accept(request, closed=True)
+            self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
+            self._running().open_call(call, parent_of(request.parent), Chunk(Encoding.CALL, payload, 1))
+        await self._store.committed()
+        return DONE
+
+    async def _open_map(self, request: OpenMap, payload: Payload) -> Reply | OutputBatch:
+        if request.kind not in _KEPT:
+            return await super()._open_map(request, payload)
+        plane = self._running()
+        call = plane.calls.get(request.call_id)
+        if call is None and await self._durable.is_known(request.call_id):
+            return OutputBatch([])  # It is asked again; all of the call was accepted before the restart.
+        if call is None:
+            call = self._accept(request, closed=False)
+            plane.open_call(call, parent_of(request.parent), None)
+        return OutputBatch([], chunk_size=self._chunk_size(call))
+
+    async def _exchange_chunk(self, request: ExchangeChunk, payload: Payload) -> OutputBatch:
+        call = self._running().calls.get(request.call_id)
+        if call is None and (stored := await self._store.find_call(request.call_id)) is not None and stored.closed:
+            return OutputBatch([])  # It is asked again; all of the call was accepted before the restart.
+        if not isinstance(call, DurableCall):
+            return await super()._exchange_chunk(request, payload)
+        if request.count and self._durable.add_chunk(call, request, payload):
+            ranges = [(request.start, request.start + request.count)]
+            self._running().add_inputs(call, request.start, Chunk(request.encoding, payload, 0), ranges)
+        if request.closed:
+            self._durable.close(call)
+            self._running().happened(events.InputsClosed(request.call_id))
+        size = self._chunk_size(call)
+        await self._store.committed()
+        return OutputBatch([], chunk_size=size)
+
+    async def _get_output(self, request: GetOutput, payload: Payload) -> OutputBatch:
+        return await self._durable.output(request)
+
+    async def _describe_call(self, request: DescribeCall, payload: Payload) -> Reply:
+        call = self._running().calls.get(request.call_id)
+        if isinstance(call, DurableCall):
+            return CallDescription(call.function_id, call.kind, call.num_inputs)
+        stored = await self._durable.find(request.call_id)
+        return CallDescription(stored.function_id, stored.kind, stored.num_inputs)
+
+    async def _cancel_call(self, request: CancelCall, payload: Payload) -> Reply:
+        if isinstance(self._running().calls.get(request.call_id), DurableCall):
+            self._store.cancel_call(request.call_id)
+            await super()._cancel_call(request, payload)
+            await self._store.committed()
+        else:
+            await self._durable.find(request.call_id)  # It has ended.
+        return DONE
+
+    async def _get_call_graph(self, request: GetCallGraph, payload: Payload) -> Reply:
+        if request.call_id in self._running().scheduler.calls:
+            return CallGraphReply(self._graph(request.call_id))
+        return CallGraphReply(await self._durable.graph(request.call_id))
+
+    def _accept(self, request: StartCall | OpenMap, closed: bool) -> DurableCall:
+        definition = self._definition(request.function_id)
+        stored = StoredCall(
+            request.call_id,
+            definition.app_id,
+            definition.function_id,
+            request.kind,
+            request.method,
+            request.parent,
+            time.time(),
+            closed,
+            1 if closed else 0,
+        )
+        return self._durable.open(stored)
+
+    def _graph(self, call_id: str) -> list[InputInfo]:
+        return call_graph(self._running().scheduler, call_id, self._describe)
+
+    # --- after a restart ---------------------------------------------------------------------------------------------
+
+    def _resume(self, unfinished: Unfinished) -> None:
+        """Gives the inputs of a stored call that have no outputs to the scheduler."""
+        plane, stored = self._running(), unfinished.call
+        try:
+            self._put_in_plane(stored.function_id)
+        except NotFoundError as error:
+            logger.warning("the call %s is dropped: %s", stored.call_id, error)
+            self._store.drop_call(stored.call_id)
+            return
+        call = self._durable.reopen(unfinished)
+        plane.open_call(call, parent_of(stored.parent), None)
+        for chunk in unfinished.chunks:
+            ranges = remaining(chunk, unfinished.done)
+            if ranges:
+                plane.add_inputs(call, chunk.start, Chunk(chunk.encoding, chunk.payload, 0), ranges)
+        if stored.closed:
+            plane.happened(events.InputsClosed(stored.call_id))
+        if stored.cancelled and stored.call_id in plane.scheduler.calls:
+            plane.happened(events.CallCancelled(stored.call_id))
+
+    def _put_in_plane(self, function_id: str) -> None:
+        """Makes a version of a function known to the plane, though it may have been replaced."""
+        plane = self._running()
+        if function_id in plane.functions:
+            return
+        lasting, version = split_version(function_id)
+        self._add(self.catalogue.definition(lasting, version))
+        if version != self.catalogue.current_version(lasting):
+            self._retire(function_id)
+
+    async def _give_up_abandoned(self, call_ids: list[str]) -> None:
+        """Drops calls whose client was about to add inputs and has not come back."""
+        if not call_ids:
+            return
+        counts = {call_id: self._inputs_of(call_id) for call_id in call_ids}
+        await asyncio.sleep(ABANDONED)
+        for call_id, count in counts.items():
+            call = self._running().scheduler.calls.get(call_id)
+            if call is not None and not call.closed and self._inputs_of(call_id) == count:
+                self.notify(ForgetCall(call_id))
+
+    def _inputs_of(self, call_id: str) -> int:
+        call = self._running().calls.get(call_id)
+        return call.num_inputs if isinstance(call, DurableCall) else 0
+
+    async def _stop_ephemeral(self) -> None:
+        """Stops the apps of `run --detach` that have been without a call at two looks."""
+        idle: set[str] = set()
+        while True:
+            await asyncio.sleep(EPHEMERAL)
+            busy = {
+                self._running().functions[call.function.function_id].app_id
+                for call in self._running().scheduler.calls.values()
+                if not call.finished
+            }
+            apps = [app for app in self.catalogue.apps() if app.is_deployed and app.current.ephemeral]
+            unused = [app for app in apps if app.stored.app_id not in busy]
+            for app in unused:
+                if app.stored.app_id in idle:
+                    await self.stop_app(app)
+            idle = {app.stored.app_id for app in unused}
+
+    async def _expire_forever(self) -> None:
+        while True:
+            now = time.time()
+            self._store.expire(now - KEEP_OUTPUTS, now - KEEP_CALLS)
+            await asyncio.sleep(EXPIRY)
+
+    def _own(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a task of the server failed", exc_info=error)
+
+
+async def _greet(request: Hello, payload: Payload) -> Reply:
+    return DONE
+
+
+async def _refuse_open(request: OpenApp | CloseApp, payload: Payload) -> Reply:
+    raise InvalidError("A server runs apps that are deployed; app.run() runs them in the program itself.")
