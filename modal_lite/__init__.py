@@ -21,6 +21,7 @@ from modal_lite._concurrency import concurrent
 from modal_lite._core.context import current_function_call_id, current_input_id, is_local
 from modal_lite.app import App
 from modal_lite.call_graph import InputInfo, InputStatus
+from modal_lite.client import Client
 from modal_lite.cls import Cls, enter, exit, method, parameter
 from modal_lite.dict import Dict
 from modal_lite.exception import Error
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "App",
+    "Client",
     "Cls",
     "Cron",
     "Dict",

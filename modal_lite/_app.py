@@ -9,8 +9,9 @@ import msgspec
 import typing_extensions
 from synchronicity.async_wrap import asynccontextmanager
 
+from modal_lite import config
 from modal_lite._class_parts import parameter, refuse_parts
-from modal_lite._client import current_client
+from modal_lite._client import current_client, server_client
 from modal_lite._cls import LocalClass, _ClassDecorator, _Cls
 from modal_lite._core.context import is_local
 from modal_lite._core.ids import new_id
@@ -32,7 +33,7 @@ from modal_lite._options import (
 )
 from modal_lite._partial_function import PartialFunction, check_parentheses
 from modal_lite._terminal import CallersTerminal
-from modal_lite.exception import InvalidError
+from modal_lite.exception import InvalidError, NotFoundError
 from modal_lite.image import Image
 from modal_lite.retries import Retries
 from modal_lite.schedule import Cron, Period
@@ -81,6 +82,7 @@ class _App:
         self._classes: dict[str, _Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         self._app_id: str | None = None
+        self._deployed_id: str | None = None
         self._hydrated: list[_Function[Any, Any, Any]] = []
 
     @property
@@ -90,8 +92,8 @@ class _App:
 
     @property
     def app_id(self) -> str | None:
-        """Its id, `ap-…`, while it runs; else None."""
-        return self._app_id
+        """Its id, `ap-…`, while it runs, or once it was deployed or looked up; else None."""
+        return self._app_id or self._deployed_id
 
     @property
     def registered_functions(self) -> dict[str, _Function[Any, Any, Any]]:
@@ -403,7 +405,7 @@ class _App:
                     if function._schedule is not None:
                         warn_of_schedule(function._tag)
             label = self._name or app_id
-            definitions = [function._definition(app_id, label) for function in self._hydrated]
+            definitions = [function._definition(app_id, label, function.object_id) for function in self._hydrated]
             await client.open_app(app_id, label, definitions)
             if terminal is not None:
                 await client.open_terminal(terminal, app_id, None)
@@ -421,3 +423,72 @@ class _App:
                     await client.close_terminal(terminal, drain=False)
             finally:
                 await client.close_app(app_id, hurried)
+
+    # --- deploying ---------------------------------------------------------------------------------------------------
+
+    async def deploy(
+        self,
+        *,
+        name: str | None = None,
+        environment_name: str | None = None,
+        tag: str = "",
+        client: Any | None = None,
+    ) -> "_App":
+        """Deploys the app to a server, where it can be called from any process until it is stopped.
+
+        The server gets the functions and a snapshot of their source: what is edited afterwards changes nothing before
+        the next `deploy`. An app of the same name is replaced at once; inputs that run end on the version that they
+        began on. The server of this machine's data directory is started if it does not run.
+
+        Args:
+            name: Name to be looked up by. Default: the app's.
+            environment_name: Environment to deploy to. Default: `MODAL_ENVIRONMENT`, else "main".
+            tag: Accepted; versions are numbered.
+            client: Which server, a `Client`; None for the one that the environment variables name.
+
+        Returns:
+            This app.
+
+        Raises:
+            InvalidError: The app has no name or no functions, or more source than a snapshot takes.
+            SerializationError: A function that is to travel pickled cannot be.
+            ConnectionError: The server cannot be reached, or not be started.
+        """
+        from modal_lite._deployment import deploy  # which few programs need
+
+        if not is_local():
+            raise InvalidError(
+                "app.deploy() was reached while a container imported this module. Put it behind "
+                '`if __name__ == "__main__":`, or into a function.'
+            )
+        deployed = await deploy(self, name, environment_name, None if client is None else client.requests)
+        self._deployed_id = deployed.app_id
+        return self
+
+    @staticmethod
+    async def lookup(
+        name: str,
+        client: Any | None = None,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+    ) -> "_App":
+        """An app that is deployed; its functions are looked up by `Function.from_name`.
+
+        Args:
+            name: The app's name.
+            client: Which server to ask, a `Client`; None for the one that the environment variables name.
+            environment_name: The app's environment. Default: `MODAL_ENVIRONMENT`, else "main".
+            create_if_missing: An app of that name without functions instead of an error; it is not deployed.
+
+        Raises:
+            NotFoundError: There is no such app; it says what there is.
+            ConnectionError: There is no server.
+        """
+        app = _App(name)
+        requests = server_client(None if client is None else client.requests)
+        try:
+            app._deployed_id = (await requests.look_up_app(config.environment_name(environment_name), name)).app_id
+        except NotFoundError:
+            if not create_if_missing:
+                raise
+        return app

@@ -18,6 +18,7 @@ from modal_lite._core.class_description import ATTRIBUTE, ClassDescription, Meth
 from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
 from modal_lite._partial_function import PartialFunction
+from modal_lite._reference import Reference
 from modal_lite.exception import ExecutionError, InvalidError, SerializationError
 
 _OBJECT = "__modal_lite_object__"
@@ -52,6 +53,19 @@ class _Cls:
     def name(self) -> str:
         """Its name in the app."""
         return self.service.tag
+
+    def has_method(self, name: str) -> bool:
+        """True if it has that method; of a class that is looked up, if it may have."""
+        return name in self.methods if self.reference is None else not name.startswith("_")
+
+    def method_info(self, name: str) -> FunctionInfo:
+        """Where a method comes from. Raises NotFoundError if a class that was looked up has no such method."""
+        return self.methods[name] if self.reference is None else self.reference.method_info(name)
+
+    @property
+    def reference(self) -> Reference | None:
+        """Of a class that was looked up: where it is deployed."""
+        return self.service._reference
 
     def make(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "_Obj":
         """A lazy instance. Raises what `Constructor.bind` raises."""
@@ -94,6 +108,34 @@ class _Cls:
             found = _Obj(self, Arguments(), instance, self.service._served(context.served_function_id))
             attributes[_OBJECT] = found
         return found
+
+
+def class_from_name(app_name: str, name: str, environment_name: str | None = None, client: Any | None = None) -> _Cls:
+    """See `Cls.from_name`."""
+    service = _Function._of(Reference(app_name, name, environment_name, client))
+    service._of_class = True
+    return _Cls(service, {}, None)
+
+
+async def look_up_class(
+    app_name: str, name: str, client: Any | None = None, environment_name: str | None = None
+) -> _Cls:
+    """A handle to a class of a deployed app, which is asked for at once. See `Cls.from_name`.
+
+    Args:
+        app_name: The app's name.
+        name: The class's name.
+        client: Which server to ask, a `Client`; None for the one that the environment variables name.
+        environment_name: The app's environment. Default: `MODAL_ENVIRONMENT`, else "main".
+
+    Raises:
+        NotFoundError: There is no such app, or it has no such class; it says what there is.
+        InvalidError: It is a function.
+        ConnectionError: There is no server.
+    """
+    cls = class_from_name(app_name, name, environment_name, client)
+    await cls.service._resolve()
+    return cls
 
 
 class LocalClass:
@@ -182,8 +224,8 @@ class _Obj:
         """
         key = name, raw_f
         handle = self._handles.get(key)
-        if handle is None and name in self.cls.methods:
-            info = self.cls.methods[name]
+        if handle is None and self.cls.has_method(name):
+            info = self.cls.method_info(name)
             run_here = self._local(info, info.raw_f if raw_f is None else raw_f)
             handle = self._handles[key] = self.pool._method_handle(name, info, run_here)
         return handle

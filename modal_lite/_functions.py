@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import typing_extensions
 
-from modal_lite._client import current_client
+from modal_lite._client import _Client, current_client
 from modal_lite._core.blocks import Blocks
 from modal_lite._core.context import is_local
 from modal_lite._core.failures import unpack_exception
@@ -23,6 +23,7 @@ from modal_lite._function_info import FunctionInfo
 from modal_lite._inputs import InputSource, SupportsAiter, dump_arguments
 from modal_lite._map import map_blocks
 from modal_lite._options import apply_changes, parse_changes, parse_count, parse_env, warn_of_unhonoured
+from modal_lite._reference import Reference
 from modal_lite._results import failure_of, result_of, values_of
 from modal_lite._shell import on_terminal
 from modal_lite.exception import ExecutionError, InvalidError
@@ -62,6 +63,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         self._env = env
         self._base = base
         """What this is a variant of, with other options."""
+        self._reference: Reference | None = None if base is None else base._reference
+        """Of what was looked up: where it is deployed."""
         self._object_id: str | None = None
         """Its id while its app runs; in a container, once it is known."""
         self._changed: frozenset[str] = frozenset()
@@ -77,6 +80,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         """Of a handle of a method, whose base is its class: the method's name."""
         self._schedule: Period | Cron | None = None
         """When it runs by itself, once its app is deployed."""
+        self._of_class = isinstance(info.raw_f, type)
+        """It stands for a class."""
         self._run_here: Callable[..., Any] = info.raw_f
         """What `local` calls."""
 
@@ -152,7 +157,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         if self._info.is_generator:
             raise self._wrong_kind("remote", "remote_gen")
         payload = dump_arguments(args, kwargs, self._tag)
-        result: ReturnType = result_of(await current_client().run(new_id("fc"), function_id, payload, self._method))
+        client = self._client
+        result: ReturnType = result_of(await client.run(new_id("fc"), function_id, payload, self._method))
         return result
 
     @untranslated(arguments=True, result=True)
@@ -173,7 +179,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         if not self._info.is_generator:
             raise self._wrong_kind("remote_gen", "remote")
         payload = dump_arguments(args, kwargs, self._tag)
-        client, call_id, consumed = current_client(), new_id("fc"), 0
+        client, call_id, consumed = self._client, new_id("fc"), 0
         try:
             await client.start(call_id, function_id, CallKind.GENERATOR, payload, self._method)
             finished = False
@@ -214,7 +220,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         """
         function_id = await self._resolve()
         payload = dump_arguments(args, kwargs, self._tag)
-        client, call_id = current_client(), new_id("fc")
+        client, call_id = self._client, new_id("fc")
         kind = CallKind.DETACHED if self._info.is_generator else CallKind.SPAWNED
         try:
             await client.start(call_id, function_id, kind, payload, self._method)
@@ -325,7 +331,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         async def blocks() -> AsyncGenerator[list[Any], None]:
             function_id = await self._resolve()
             self._refuse_generator(name)
-            client, tag, method = current_client(), self._tag, self._method
+            client, tag, method = self._client, self._tag, self._method
             outputs = map_blocks(client, function_id, tag, source, ordered, return_exceptions, wrap, method)
             try:
                 async for block in outputs:
@@ -356,7 +362,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         source = InputSource(input_iterators, False, dict(kwargs), f"{self._tag}.for_each()")
         function_id = await self._resolve()
         self._refuse_generator("for_each")
-        client, tag, method = current_client(), self._tag, self._method
+        client, tag, method = self._client, self._tag, self._method
         outputs = map_blocks(client, function_id, tag, source, False, ignore_exceptions, True, method)
         try:
             async for _ in outputs:
@@ -386,7 +392,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         source = InputSource(input_iterators, False, dict(kwargs), f"{self._tag}.spawn_map()")
         function_id = await self._resolve()
         self._refuse_generator("spawn_map")
-        client, call_id = current_client(), new_id("fc")
+        client, call_id = self._client, new_id("fc")
         try:
             size = await client.open_map(call_id, function_id, CallKind.SPAWNED, self._method)
             while not source.exhausted:
@@ -447,7 +453,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         }
         apply_changes(FunctionSettings(), parse_changes(options))
         function_id = await self._resolve()
-        await current_client().update_function(
+        await self._client.update_function(
             function_id, min_containers, max_containers, buffer_containers, scaledown_window
         )
 
@@ -457,7 +463,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         Raises:
             ExecutionError: The app is not running.
         """
-        return await current_client().function_stats(await self._resolve())
+        function_id = await self._resolve()
+        return await self._client.function_stats(function_id)
 
     def with_options(
         self,
@@ -543,6 +550,65 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         handle._run_here = run_here
         return handle
 
+    # --- looking it up -----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def from_name(
+        app_name: str, tag: str, environment_name: str | None = None, client: Any | None = None
+    ) -> "_Function[Any, Any, Any]":
+        """A handle to a function of a deployed app. Nothing is contacted before its first use.
+
+        Its code need not be here. Of what can be done with it only `local` is missing.
+
+        Args:
+            app_name: The app's name.
+            tag: The function's name in the app.
+            environment_name: The app's environment. Default: `MODAL_ENVIRONMENT`, else "main".
+            client: Which server to ask, a `Client`; None for the one that the environment names.
+
+        Raises:
+            InvalidError: A name is not a string, or empty.
+        """
+        return _Function._of(Reference(app_name, tag, environment_name, client))
+
+    @staticmethod
+    async def lookup(
+        app_name: str, tag: str, client: Any | None = None, environment_name: str | None = None
+    ) -> "_Function[Any, Any, Any]":
+        """Like `from_name`, but asks the server at once.
+
+        Args:
+            app_name: As in `from_name`.
+            tag: As in `from_name`.
+            client: As in `from_name`.
+            environment_name: As in `from_name`.
+
+        Raises:
+            NotFoundError: There is no such app, or it has no such function; it says what there is.
+            InvalidError: It is a class.
+            ConnectionError: There is no server.
+        """
+        function = _Function.from_name(app_name, tag, environment_name, client)
+        await function._resolve()
+        return function
+
+    @staticmethod
+    def _of(reference: Reference) -> "_Function[Any, Any, Any]":
+        """The handle of what is to be looked up."""
+        from modal_lite._app import _App  # which is made of functions
+
+        function: _Function[Any, Any, Any]
+        function = _Function(
+            _App(reference.app_name), reference.info(), reference.tag, FunctionSettings(timeout=None), {}
+        )
+        function._reference = reference
+        return function
+
+    @property
+    def _client(self) -> _Client:
+        """What its requests go to."""
+        return current_client() if self._reference is None else self._reference.client
+
     # --- hydration ---------------------------------------------------------------------------------------------------
 
     async def _resolve(self) -> str:
@@ -550,6 +616,11 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         if self._base is not None:
             return await self._resolve_variant(self._base)
         if self._object_id is not None:
+            return self._object_id
+        if self._reference is not None:
+            found = await self._reference.look_up(self._of_class)
+            self._info = self._reference.info()
+            self._object_id = found.function_id
             return self._object_id
         if not is_local():
             self._object_id = await current_client().find_function(self._info.module_name, self._tag)
@@ -560,11 +631,13 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     async def _resolve_variant(self, base: "_Function[Any, Any, Any]") -> str:
         base_id = await base._resolve()
         if self._method:
+            if self._reference is not None:
+                self._info = self._reference.method_info(self._method)
             return base_id
         if self._object_id is None or self._resolved_base != base_id:
             parameters, changed = self._parameters, sorted(self._changed)
             object_id = new_id("fu") if parameters is None else derived_id("fu", base_id, parameters)
-            await current_client().add_variant(object_id, base_id, self._settings, changed, self._new_env, parameters)
+            await self._client.add_variant(object_id, base_id, self._settings, changed, self._new_env, parameters)
             self._object_id, self._resolved_base = object_id, base_id
         return self._object_id
 
@@ -572,11 +645,11 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         """The app runs, and this is the function's id; or it does not, and there is none."""
         self._object_id = object_id
 
-    def _definition(self, app_id: str, app_name: str) -> FunctionDefinition:
-        """What the control plane has to know, now that all functions of the app have ids."""
+    def _definition(self, app_id: str, app_name: str, function_id: str) -> FunctionDefinition:
+        """What the control plane has to know. Raises SerializationError if the function is to travel and cannot."""
         info = self._info
         return FunctionDefinition(
-            self.object_id,
+            function_id,
             app_id,
             app_name,
             self._tag,

@@ -1,6 +1,6 @@
 """Public objects as arguments and results: they travel as handles and are revived as the same public classes."""
 
-from typing import Any, NoReturn
+from typing import Any
 
 from modal_lite._app import _App
 from modal_lite._cls import _Cls
@@ -13,16 +13,20 @@ from modal_lite._function_call import _FunctionCall
 from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
 from modal_lite._queue import _Queue
+from modal_lite._reference import Reference, missing_definition
 from modal_lite._shared_object import SharedObject
 from modal_lite._synchronizer import synchronizer
 from modal_lite._volume import _Volume
 from modal_lite.app import App
 from modal_lite.cls import Cls, Obj
 from modal_lite.dict import Dict
-from modal_lite.exception import ExecutionError, InvalidError
+from modal_lite.exception import InvalidError
 from modal_lite.functions import Function, FunctionCall
 from modal_lite.queue import Queue
 from modal_lite.volume import Volume
+
+_BY_NAME = "name"
+"""First of what a function travels as that is looked up where it arrives."""
 
 
 def register() -> None:
@@ -67,7 +71,9 @@ def _encode_function(function: _Function[Any, Any, Any]) -> tuple[Any, ...]:
     Raises:
         InvalidError: It has no id to be found by: its app is not running, or it is a variant that was never used.
     """
-    base = function._base
+    base, reference = function._base, function._reference
+    if base is None and reference is not None:
+        return (_BY_NAME, reference.environment_name, reference.app_name, reference.tag, function._of_class)
     if base is not None and (function._method or function._parameters is not None):
         # Of its class, whoever receives it makes the same again.
         kind = function._info.is_generator, function._info.is_async
@@ -91,15 +97,13 @@ def _decode_function(data: tuple[Any, ...], app: _App) -> _Function[Any, Any, An
             return base._with_parameters(parameters)
         info = base.info.of_method(method, base.info.raw_f, *kind)
         return base._method_handle(method, info, info.raw_f)
+    if data[0] == _BY_NAME:
+        _, environment, app_name, tag, of_class = data
+        found = _Function._of(Reference(app_name, tag, environment, None))
+        found._of_class = of_class
+        return found
     object_id, module_name, qualname, is_generator, is_async, tag = data
-
-    def missing(*args: Any, **kwargs: Any) -> NoReturn:
-        raise ExecutionError(
-            f"The definition of the function {tag} is missing here: this handle came from another process. "
-            "Use .remote()."
-        )
-
-    info = FunctionInfo(missing, module_name, qualname, None, False, is_generator, is_async)
+    info = FunctionInfo(missing_definition(tag), module_name, qualname, None, False, is_generator, is_async)
     function: _Function[Any, Any, Any] = _Function(app, info, tag, FunctionSettings(timeout=None), {})
     function._hydrate(object_id)
     return function

@@ -64,7 +64,7 @@ class App:
 
     @property
     def app_id(self) -> typing.Optional[str]:
-        """Its id, `ap-…`, while it runs; else None."""
+        """Its id, `ap-…`, while it runs, or once it was deployed or looked up; else None."""
         ...
 
     @property
@@ -313,3 +313,115 @@ class App:
             ...
 
     run: __run_spec
+
+    class __deploy_spec(typing_extensions.Protocol):
+        def __call__(
+            self,
+            /,
+            *,
+            name: typing.Optional[str] = None,
+            environment_name: typing.Optional[str] = None,
+            tag: str = "",
+            client: typing.Optional[typing.Any] = None,
+        ) -> App:
+            """Deploys the app to a server, where it can be called from any process until it is stopped.
+
+            The server gets the functions and a snapshot of their source: what is edited afterwards changes nothing before
+            the next `deploy`. An app of the same name is replaced at once; inputs that run end on the version that they
+            began on. The server of this machine's data directory is started if it does not run.
+
+            Args:
+                name: Name to be looked up by. Default: the app's.
+                environment_name: Environment to deploy to. Default: `MODAL_ENVIRONMENT`, else "main".
+                tag: Accepted; versions are numbered.
+                client: Which server, a `Client`; None for the one that the environment variables name.
+
+            Returns:
+                This app.
+
+            Raises:
+                InvalidError: The app has no name or no functions, or more source than a snapshot takes.
+                SerializationError: A function that is to travel pickled cannot be.
+                ConnectionError: The server cannot be reached, or not be started.
+            """
+            ...
+
+        async def aio(
+            self,
+            /,
+            *,
+            name: typing.Optional[str] = None,
+            environment_name: typing.Optional[str] = None,
+            tag: str = "",
+            client: typing.Optional[typing.Any] = None,
+        ) -> App:
+            """Deploys the app to a server, where it can be called from any process until it is stopped.
+
+            The server gets the functions and a snapshot of their source: what is edited afterwards changes nothing before
+            the next `deploy`. An app of the same name is replaced at once; inputs that run end on the version that they
+            began on. The server of this machine's data directory is started if it does not run.
+
+            Args:
+                name: Name to be looked up by. Default: the app's.
+                environment_name: Environment to deploy to. Default: `MODAL_ENVIRONMENT`, else "main".
+                tag: Accepted; versions are numbered.
+                client: Which server, a `Client`; None for the one that the environment variables name.
+
+            Returns:
+                This app.
+
+            Raises:
+                InvalidError: The app has no name or no functions, or more source than a snapshot takes.
+                SerializationError: A function that is to travel pickled cannot be.
+                ConnectionError: The server cannot be reached, or not be started.
+            """
+            ...
+
+    deploy: __deploy_spec
+
+    class __lookup_spec(typing_extensions.Protocol):
+        def __call__(
+            self,
+            /,
+            name: str,
+            client: typing.Optional[typing.Any] = None,
+            environment_name: typing.Optional[str] = None,
+            create_if_missing: bool = False,
+        ) -> App:
+            """An app that is deployed; its functions are looked up by `Function.from_name`.
+
+            Args:
+                name: The app's name.
+                client: Which server to ask, a `Client`; None for the one that the environment variables name.
+                environment_name: The app's environment. Default: `MODAL_ENVIRONMENT`, else "main".
+                create_if_missing: An app of that name without functions instead of an error; it is not deployed.
+
+            Raises:
+                NotFoundError: There is no such app; it says what there is.
+                ConnectionError: There is no server.
+            """
+            ...
+
+        async def aio(
+            self,
+            /,
+            name: str,
+            client: typing.Optional[typing.Any] = None,
+            environment_name: typing.Optional[str] = None,
+            create_if_missing: bool = False,
+        ) -> App:
+            """An app that is deployed; its functions are looked up by `Function.from_name`.
+
+            Args:
+                name: The app's name.
+                client: Which server to ask, a `Client`; None for the one that the environment variables name.
+                environment_name: The app's environment. Default: `MODAL_ENVIRONMENT`, else "main".
+                create_if_missing: An app of that name without functions instead of an error; it is not deployed.
+
+            Raises:
+                NotFoundError: There is no such app; it says what there is.
+                ConnectionError: There is no server.
+            """
+            ...
+
+    lookup: typing.ClassVar[__lookup_spec]

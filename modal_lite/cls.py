@@ -11,7 +11,7 @@ import typing_extensions
 
 from modal_lite import _class_parts
 from modal_lite._class_parts import parameter
-from modal_lite._cls import _ClassDecorator, _Cls, _Obj, partial_methods
+from modal_lite._cls import _ClassDecorator, _Cls, _Obj, class_from_name, look_up_class, partial_methods
 from modal_lite._core.tracebacks import hide_library_frames
 from modal_lite._partial_function import PartialFunction
 from modal_lite._synchronizer import synchronizer
@@ -59,6 +59,27 @@ class Cls:
             TypeError: They do not fit the `__init__` of the class.
         """
         return Obj(self._cls.make(args, kwargs))
+
+    @staticmethod
+    @_hides_frames
+    def from_name(app_name: str, name: str, environment_name: str | None = None, client: Any | None = None) -> "Cls":
+        """A handle to a class of a deployed app. Nothing is contacted before a method of an instance is called.
+
+        Its code need not be here: `Cls.from_name("app", "Model")(name="x").predict.remote(1)`.
+
+        Args:
+            app_name: The app's name.
+            name: The class's name in the app.
+            environment_name: The app's environment. Default: `MODAL_ENVIRONMENT`, else "main".
+            client: Which server to ask, a `Client`; None for the one that the environment variables name.
+
+        Raises:
+            InvalidError: A name is not a string, or empty.
+        """
+        return Cls(class_from_name(app_name, name, environment_name, client))
+
+    lookup: Any
+    """`lookup(app_name, name, client=None, environment_name=None)`: like `from_name`, but asks the server at once."""
 
     @_hides_frames
     def with_options(self, **options: Any) -> "Cls":
@@ -218,5 +239,7 @@ synchronizer.register_external_wrapper_class(_Cls, Cls, translate_in=lambda cls:
 synchronizer.register_external_wrapper_class(
     _ClassDecorator, ClassDecorator, translate_in=lambda decorator: decorator._decorator, translate_out=ClassDecorator
 )
+
+Cls.lookup = staticmethod(synchronizer.wrap(look_up_class, "lookup", __name__))
 
 __all__ = ["ClassDecorator", "Cls", "Obj", "enter", "exit", "method", "parameter"]

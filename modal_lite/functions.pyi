@@ -25,7 +25,7 @@ class FunctionCall(typing.Generic[modal_lite._function_call.ReturnType]):
     Much like a `concurrent.futures.Future`, with the difference that results and exceptions can be read again and
     again, from any thread or event loop, as long as the app runs.
     """
-    def __init__(self, call_id: str, client: modal_lite._client._Client) -> None: ...
+    def __init__(self, call_id: str, client: typing.Optional[modal_lite._client._Client]) -> None: ...
     @property
     def object_id(self) -> str:
         """The call's id, `fc-…`."""
@@ -166,7 +166,8 @@ class FunctionCall(typing.Generic[modal_lite._function_call.ReturnType]):
 
         Args:
             function_call_id: `object_id` of the call.
-            client: Where to look; None for the control plane of this process.
+            client: Which server to ask, a `Client`; None for the running apps of this program, then the server that the
+                environment variables name.
 
         Raises:
             InvalidError: It is no call's id.
@@ -729,6 +730,77 @@ class Function(
             InvalidError: A value is of the wrong type or out of range.
         """
         ...
+
+    @staticmethod
+    def from_name(
+        app_name: str,
+        tag: str,
+        environment_name: typing.Optional[str] = None,
+        client: typing.Optional[typing.Any] = None,
+    ) -> Function[typing.Any, typing.Any, typing.Any]:
+        """A handle to a function of a deployed app. Nothing is contacted before its first use.
+
+        Its code need not be here. Of what can be done with it only `local` is missing.
+
+        Args:
+            app_name: The app's name.
+            tag: The function's name in the app.
+            environment_name: The app's environment. Default: `MODAL_ENVIRONMENT`, else "main".
+            client: Which server to ask, a `Client`; None for the one that the environment names.
+
+        Raises:
+            InvalidError: A name is not a string, or empty.
+        """
+        ...
+
+    class __lookup_spec(typing_extensions.Protocol):
+        def __call__(
+            self,
+            /,
+            app_name: str,
+            tag: str,
+            client: typing.Optional[typing.Any] = None,
+            environment_name: typing.Optional[str] = None,
+        ) -> Function[typing.Any, typing.Any, typing.Any]:
+            """Like `from_name`, but asks the server at once.
+
+            Args:
+                app_name: As in `from_name`.
+                tag: As in `from_name`.
+                client: As in `from_name`.
+                environment_name: As in `from_name`.
+
+            Raises:
+                NotFoundError: There is no such app, or it has no such function; it says what there is.
+                InvalidError: It is a class.
+                ConnectionError: There is no server.
+            """
+            ...
+
+        async def aio(
+            self,
+            /,
+            app_name: str,
+            tag: str,
+            client: typing.Optional[typing.Any] = None,
+            environment_name: typing.Optional[str] = None,
+        ) -> Function[typing.Any, typing.Any, typing.Any]:
+            """Like `from_name`, but asks the server at once.
+
+            Args:
+                app_name: As in `from_name`.
+                tag: As in `from_name`.
+                client: As in `from_name`.
+                environment_name: As in `from_name`.
+
+            Raises:
+                NotFoundError: There is no such app, or it has no such function; it says what there is.
+                InvalidError: It is a class.
+                ConnectionError: There is no server.
+            """
+            ...
+
+    lookup: typing.ClassVar[__lookup_spec]
 
 class __gather_spec(typing_extensions.Protocol):
     def __call__(

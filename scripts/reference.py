@@ -60,6 +60,7 @@ PAGES = (
         ("modal_lite.Function", "modal_lite.FunctionCall", "modal_lite.gather", "modal_lite.functions.FunctionStats"),
     ),
     Page("sharing.md", "Sharing a container", ("modal_lite.concurrent", "modal_lite.batched")),
+    Page("client.md", "Servers", ("modal_lite.Client",)),
     Page(
         "options.md",
         "Retries, secrets and schedules",

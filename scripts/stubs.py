@@ -21,6 +21,7 @@ from synchronicity import overload_tracking, type_stubs
 MODULES = [
     "modal_lite.functions",
     "modal_lite.app",
+    "modal_lite.client",
     "modal_lite.dict",
     "modal_lite.queue",
     "modal_lite.terminal",

@@ -11,6 +11,7 @@ import modal_lite
 
 PUBLIC = {
     "App",
+    "Client",
     "Cls",
     "Cron",
     "Dict",

@@ -9,8 +9,13 @@ import sys
 
 import click
 
+from modal_lite.cli.app import app
+from modal_lite.cli.deploy import deploy
 from modal_lite.cli.run import run
+from modal_lite.cli.serve import serve
+from modal_lite.cli.server import server
 from modal_lite.cli.shell import shell
+from modal_lite.cli.token import token
 
 __all__ = ["main"]
 
@@ -20,6 +25,7 @@ Examples:
   modal-lite run hello.py::main --n 5   one by its name, with an argument
   modal-lite run hello.py::main --help  its arguments
   modal-lite shell hello.py             a shell in a container of its functions
+  modal-lite deploy hello.py            for other processes to call
 """
 
 
@@ -44,6 +50,11 @@ def commands(context: click.Context) -> None:
 
 commands.add_command(run)
 commands.add_command(shell)
+commands.add_command(server)
+commands.add_command(deploy)
+commands.add_command(serve)
+commands.add_command(app)
+commands.add_command(token)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import click
 
 from modal_lite._core.tracebacks import hide_library_frames
 from modal_lite._terminal import check_terminal
-from modal_lite.exception import InvalidError
+from modal_lite.exception import Error, InvalidError
 
 PROGRAM_FAILED = 1
 USAGE = 2
@@ -44,6 +44,15 @@ def user_code() -> Iterator[None]:
         # Not traceback.print_exception: a program may have put a hook of its own in its place.
         sys.excepthook(type(error), error, error.__traceback__)
         sys.exit(PROGRAM_FAILED)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Shows what the library, or the system, refuses as a message, and exits with 1."""
+    try:
+        yield
+    except (Error, OSError) as error:
+        raise click.ClickException(str(error)) from None
 
 
 @contextmanager

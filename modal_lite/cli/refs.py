@@ -161,6 +161,21 @@ def find_container(ref: Ref, module: ModuleType) -> tuple[Any, Any]:
     raise UsageError(f"{ref.target} has no function or class {ref.name!r}. There is {', '.join(near) or 'none'}.")
 
 
+def find_app(ref: Ref, module: ModuleType) -> Any:
+    """The app that a REF means. Raises UsageError, with what there is instead."""
+    apps = _apps(module)
+    if not apps:
+        raise UsageError(_NO_APP.format(where=ref.target))
+    if ref.name is not None:
+        chosen = [app for variable, app in apps.items() if ref.name in (variable, app.name)]
+    else:
+        chosen = list(apps.values()) if len(apps) == 1 else [app for name, app in apps.items() if name == "app"]
+    if len(chosen) != 1:
+        listing = ", ".join(f"{ref.target}::{variable}" for variable in apps)
+        raise UsageError(f"Say which app of {ref.target} is meant: {listing}.")
+    return chosen[0]
+
+
 def _check_file(target: str) -> None:
     if os.path.isfile(target):
         return

@@ -8,9 +8,13 @@ from typing import Any
 
 import click
 
+from modal_lite._core.ids import new_id
+from modal_lite._drive import run_blocking
+from modal_lite._synchronizer import synchronizer
 from modal_lite.cli.arguments import Arguments
-from modal_lite.cli.failures import interruptible, need_terminal, user_code
+from modal_lite.cli.failures import UsageError, interruptible, need_terminal, refusals, user_code
 from modal_lite.cli.refs import Ref, Runnable, find_runnable
+from modal_lite.functions import Function
 from modal_lite.output import enable_output, quiet_output
 
 _EPILOG = """\b
@@ -25,6 +29,7 @@ Examples:
 
 @click.command(epilog=_EPILOG, context_settings={"allow_interspersed_args": False})
 @click.option("-q", "--quiet", is_flag=True, help="Nothing but the program's own output.")
+@click.option("-d", "--detach", is_flag=True, help="Run a function on the server; print its call's id and return.")
 @click.option(
     "-i",
     "--interactive",
@@ -36,7 +41,13 @@ Examples:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGUMENTS]...")
 @click.pass_context
 def run(
-    context: click.Context, quiet: bool, interactive: bool, is_module: bool, ref: str, arguments: tuple[str, ...]
+    context: click.Context,
+    quiet: bool,
+    detach: bool,
+    interactive: bool,
+    is_module: bool,
+    ref: str,
+    arguments: tuple[str, ...],
 ) -> None:
     """Run a local entrypoint or a function, with its app.
 
@@ -44,8 +55,9 @@ def run(
     a name it is the only local entrypoint; if there is none, the only function.
 
     A local entrypoint runs here, and can call the app's functions. A function, or a method of a class, runs in a
-    container; what it returns is printed, unless it is None. ARGUMENTS are options named after the parameters,
-    --two-words for two_words; for a method also after those of its class.
+    container; what it returns is printed, unless it is None. With --detach a function runs on the server, and goes on
+    without this command: its result is modal_lite.FunctionCall.from_id(ID).get(). ARGUMENTS are options named after the
+    parameters, --two-words for two_words; for a method also after those of its class.
     """
     parsed = Ref.parse(ref, is_module)
     if interactive:
@@ -55,8 +67,26 @@ def run(
         module = parsed.load()
         runnable = find_runnable(parsed, module)
         positional, keywords = Arguments(runnable.raw_f, parsed.command(parsed.name)).parse(arguments, context)
+        if detach:
+            _detach(runnable, positional, keywords)
+            return
         with user_code(), runnable.app.run(interactive=interactive):
             _start(runnable)(*positional, **keywords)
+
+
+def _detach(runnable: Runnable, positional: list[Any], keywords: dict[str, Any]) -> None:
+    """Deploys the app until the call has ended, and starts that."""
+    if runnable.is_entrypoint:
+        raise UsageError(f"{runnable.name} is a local entrypoint, which runs here. With --detach, name a function.")
+    from modal_lite._deployment import deploy
+
+    name = f"{runnable.app.name or 'app'}-{new_id('run')}"
+    with refusals():
+        run_blocking(deploy(synchronizer.implementation_of(runnable.app), name, None, None, ephemeral=True))
+        call = Function.from_name(name, runnable.name).spawn(*positional, **keywords)
+    click.echo(f"Running as {name}; see modal-lite app logs {name}", err=True)
+    if call is not None:
+        click.echo(call.object_id)
 
 
 def _start(runnable: Runnable) -> Callable[..., None]:

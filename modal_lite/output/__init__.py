@@ -4,6 +4,7 @@ Nothing is shown unless `enable_output` is in effect; `modal-lite run` puts it i
 """
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,12 @@ def quiet_output() -> Iterator[None]:
     """Like `enable_output`, with nothing but what functions print: no names before the lines, no progress."""
     with _enabled(show_progress=False, prefix=False):
         yield
+
+
+def say(text: str) -> None:
+    """Tells the user something that the library does of its own accord."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"{text}\n")
 
 
 def current() -> OutputManager | None:

@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 
 PAIRS = [(modal_lite.Function, _Function), (modal_lite.FunctionCall, _FunctionCall), (modal_lite.App, _App)]
 NO_TWIN = {
-    "Function": {"local", "get_raw_f", "with_options"},
+    "Function": {"local", "get_raw_f", "with_options", "from_name"},
     "FunctionCall": {"from_id"},
     "App": {"function", "cls", "local_entrypoint", "include"},
 }

@@ -26,14 +26,15 @@ class Later:
 
 LATER = (
     Later(
-        "server",
-        "`modal-lite deploy`, `modal-lite server`, look-ups and web functions do not exist yet",
+        "web functions",
+        "web functions do not exist yet",
         (
-            "test_server.py",
-            "test_aio.py::test_async_lookup_twins_exist",
-            "test_cli.py::test_help",
-            "test_cli.py::test_help_through_python_m",
-            "test_cli.py::test_help_of_commands",
+            "test_server.py::test_asgi_app",
+            "test_server.py::test_wsgi_app",
+            "test_server.py::test_web_server",
+            "test_server.py::test_remote_on_a_web_function_is_invalid_and_names_the_url",
+            "test_server.py::test_web_url_of_a_plain_deployed_function",
+            "test_server.py::test_flask_app",
         ),
     ),
     Later(

@@ -1,0 +1,55 @@
+"""Deploying an app: what the server is given."""
+
+from typing import TYPE_CHECKING, Any
+
+from modal_lite import config
+from modal_lite._client import _Client, server_client
+from modal_lite._core.address import address_of
+from modal_lite._core.data_directory import DataDirectory
+from modal_lite._core.requests import Deployed, DeployedFunction
+from modal_lite._core.server_process import find_server, start_server
+from modal_lite._functions import _Function
+from modal_lite._source import snapshot_of
+from modal_lite.exception import InvalidError
+from modal_lite.output import say
+
+if TYPE_CHECKING:
+    from modal_lite._app import _App
+
+
+async def deploy(
+    app: "_App", name: str | None, environment: str | None, client: _Client | None, ephemeral: bool = False
+) -> Deployed:
+    """Deploys the app, until it has no calls if `ephemeral`. See `_App.deploy`."""
+    name = name or app.name
+    if not name:
+        raise InvalidError("An app needs a name to be deployed: give App(name), or name= here.")
+    functions = [_exported(function) for function in app._functions.values()]
+    for cls in app._classes.values():
+        methods = {method: (info.is_generator, info.is_async) for method, info in cls.methods.items()}
+        functions.append(_exported(cls.service, methods))
+    if not functions:
+        raise InvalidError(f"The app {name} has no functions to deploy.")
+    infos = [function._info for function in (*app._functions.values(), *(c.service for c in app._classes.values()))]
+    source, data = snapshot_of(infos)
+    if client is None:
+        start_if_needed()
+    environment = config.environment_name(environment)
+    return await server_client(client).deploy(environment, name, functions, source, data, ephemeral)
+
+
+def start_if_needed() -> None:
+    """Starts the server of the data directory if it is the one to be used and does not run, and says so."""
+    if not address_of().local:
+        return
+    directory = DataDirectory(config.data_dir())
+    if find_server(directory) is None:
+        info = start_server(directory, [])
+        say(f"Started the server (pid {info.pid}, data directory {directory.path}). It ends by: modal-lite server stop")
+
+
+def _exported(
+    function: _Function[Any, Any, Any], methods: dict[str, tuple[bool, bool]] | None = None
+) -> DeployedFunction:
+    # The ids are the server's to give.
+    return DeployedFunction(function._definition("", "", ""), function.info.is_async, methods)

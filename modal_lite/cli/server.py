@@ -1,0 +1,114 @@
+"""`modal-lite server`: start, stop, status, run."""
+
+import logging
+import os
+import sys
+from typing import Any
+
+import click
+
+import modal_lite
+from modal_lite import config
+from modal_lite._core.data_directory import DataDirectory, ServerInfo
+from modal_lite._core.server_process import find_server, start_server, stop_server
+from modal_lite.cli.failures import PROGRAM_FAILED, refusals
+
+_EPILOG = """\b
+Examples:
+  modal-lite server start
+  modal-lite server status
+  modal-lite server run --host 0.0.0.0 --port 8000 --token "$TOKEN"
+"""
+
+
+@click.group(epilog=_EPILOG)
+def server() -> None:
+    """Start and stop the server that keeps deployed apps.
+
+    There is one for each data directory: MODAL_LITE_DATA_DIR, by default a folder of yours.
+    """
+
+
+def _listening(command: Any) -> Any:
+    """Adds the options that say where a server listens besides its Unix socket."""
+    for option in (
+        click.option("--certificate", help="File with a TLS certificate and its key."),
+        click.option("--token", envvar="MODAL_LITE_TOKEN", help="What clients on TCP must show; MODAL_LITE_TOKEN."),
+        click.option("--port", type=click.IntRange(1, 65535), help="Listen on this TCP port as well."),
+        click.option("--host", default=None, help="Listen at this address. Default: 127.0.0.1."),
+    ):
+        command = option(command)
+    return command
+
+
+@server.command(epilog="Example: modal-lite server run")
+@_listening
+def run(host: str | None, port: int | None, token: str | None, certificate: str | None) -> None:
+    """Run the server in the foreground, until Ctrl-C."""
+    from modal_lite._server.daemon import Listen, run_server
+
+    # The process's environment is what containers begin with.
+    os.environ.pop("MODAL_LITE_TOKEN", None)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+
+    def show(info: ServerInfo) -> None:
+        click.echo(f"Server {info.url} runs. Ctrl-C ends it.", err=True)
+
+    with refusals():
+        run_server(data_directory(), Listen(host, port, token, certificate, modal_lite.__version__), show)
+
+
+@server.command(epilog="Example: modal-lite server start")
+@_listening
+def start(host: str | None, port: int | None, token: str | None, certificate: str | None) -> None:
+    """Start the server in the background, unless it runs."""
+    running = find_server(data_directory())
+    if running is not None:
+        click.echo(f"The server runs already.\n{describe(running)}", err=True)
+        return
+    options = [("--host", host), ("--port", port), ("--certificate", certificate)]
+    words = [str(word) for name, value in options if value is not None for word in (name, value)]
+    with refusals():
+        info = start_server(data_directory(), words, token)
+    click.echo(f"Server started.\n{describe(info)}", err=True)
+
+
+@server.command(epilog="Example: modal-lite server stop")
+def stop() -> None:
+    """Stop the server. Calls made by spawn go on when it is started again."""
+    info = find_server(data_directory())
+    if info is None:
+        click.echo("The server is not running.", err=True)
+        return
+    with refusals():
+        stop_server(data_directory(), info)
+    click.echo("Server stopped.", err=True)
+
+
+@server.command(epilog="Example: modal-lite server status --json")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(as_json: bool) -> None:
+    """Show whether the server runs: its URL, its process, its data directory. Exit status 1 if not."""
+    info = find_server(data_directory())
+    if as_json:
+        import msgspec
+
+        builtins = None if info is None else msgspec.to_builtins(info)
+        known = {"running": info is not None, "data_directory": str(config.data_dir()), "server": builtins}
+        click.echo(msgspec.json.encode(known))
+    elif info is not None:
+        click.echo(describe(info))
+    else:
+        click.echo(f"The server is not running (data directory {config.data_dir()}).")
+    if info is None:
+        sys.exit(PROGRAM_FAILED)
+
+
+def data_directory() -> DataDirectory:
+    """The one that the environment names."""
+    return DataDirectory(config.data_dir())
+
+
+def describe(info: ServerInfo) -> str:
+    """Where it is, for people."""
+    return f"URL:            {info.url}\nProcess:        pid {info.pid}\nData directory: {config.data_dir()}"
