@@ -246,6 +246,8 @@ class Service:
 
     async def _next_values(self, request: NextValues, payload: Payload) -> OutputBatch:
         call = self._call(request.call_id)
+        if call.kind is not CallKind.GENERATOR:
+            raise InvalidError(f"The call {call.call_id} yields no values.")
         if request.consumed > call.consumed:
             self._running().consumed(call, request.consumed)
         while not call.ready and not call.finished:
