@@ -23,6 +23,7 @@ WHERE = {
     "mp_fork": ("multiprocessing", "benchmarks.peers.starting:Fork"),
     "mp_forkserver": ("multiprocessing", "benchmarks.peers.starting:Forkserver"),
     "mp_spawn": ("multiprocessing", "benchmarks.peers.starting:Spawn"),
+    "snapshot": ("modal_lite", "benchmarks.peers.starting:Snapshot"),
     "fresh": ("modal_lite", "benchmarks.peers.starting:Fresh"),
     "unbatched": ("modal_lite", "benchmarks.peers.unbatched:Unbatched"),
     "synchronicity": ("synchronicity", "benchmarks.peers.synchronicity:Synchronicity"),

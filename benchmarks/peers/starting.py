@@ -93,6 +93,18 @@ class Fresh(Peer):
     start_script = _MODAL.replace("OPTIONS", "") + _FRESH
 
 
+class Snapshot(Peer):
+    about = "`enable_memory_snapshot=True`: what the function does first was done once, before the fork"
+    distribution = "modal-lite"
+    bare = True
+    only = STARTS
+    start_script = (
+        modal_script(enable_memory_snapshot=True)
+        .replace("    BODY\n", "")
+        .replace("import modal_lite as modal\n", "import modal_lite as modal\nBODY\n")
+    )
+
+
 class _Multiprocessing(Peer):
     only = STARTS
     method: ClassVar[str]

@@ -284,11 +284,13 @@ def next_check(container: Container) -> float | None:
 
 def next_check_of(lease: Lease) -> float | None:
     """Where inputs share a container: when the container may need something on account of this lease."""
-    if lease.ahead:
-        container = lease.container
-        head = container.leases[0]
-        return max(head.since, container.looked) + head.patience
-    return deadline(lease)
+    due = deadline(lease)
+    if not lease.ahead:
+        return due
+    container = lease.container
+    head = container.leases[0]
+    look = max(head.since, container.looked) + head.patience
+    return look if due is None else min(look, due)
 
 
 def deadline(lease: Lease) -> float | None:

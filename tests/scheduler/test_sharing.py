@@ -125,6 +125,22 @@ def test_what_waits_for_the_next_batch_is_recalled_once_when_there_is_room_elsew
     assert len(recalled) == len(set(recalled)) > 0
 
 
+def test_an_input_cancelled_before_its_batch_begins_is_looked_after_in_time() -> None:
+    world = slow_world()
+    world.add("fu-a", max_containers=1, max_batch_size=1, batch_wait=0.01)
+    world.call("fu-a")
+    # What waits behind slow inputs is looked at late.
+    world.scheduler.functions["fu-a"].duration = 10.0
+    ahead = world.call("fu-a")
+    world.run(lambda: any(lease.ahead for c in world.scheduler.containers.values() for lease in c.leases))
+    world.forget(ahead)
+    (container,) = world.scheduler.containers.values()
+    due = policy.next_check(container)
+    assert due is not None
+    assert container.check_at is not None
+    assert container.check_at <= due
+
+
 def kill_whoever_runs_the_first(world: World, call_id: str) -> None:
     """Until its input 0 has its outcome, ends each container soon after that was begun there."""
 

@@ -154,6 +154,10 @@ class SimulatedWorld(World):
             self.tell(event)
 
     def tell(self, event: on.Event) -> None:
+        deadline = self.scheduler.next_deadline()
+        if deadline is not None and deadline <= self.now and not isinstance(event, on.TimePassed):
+            # By itself, or what is due now would look as if the event had brought it about.
+            self.tell(on.TimePassed())
         self.events += 1
         try:
             super().tell(event)
