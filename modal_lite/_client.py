@@ -471,7 +471,7 @@ def client_of(address: "Address") -> _Client:
 
 
 def _connect_to(address: "Address") -> Connection:
-    from modal_lite._transport.server_channel import ServerChannel  # brings aiohttp along
+    from modal_lite._transport.server_channel import ServerChannel
 
     return ServerChannel(address)
 
