@@ -66,13 +66,13 @@ def numbers(n):
 
 
 @app.function()
-def slow_square(x):
+def slowly(x):
     time.sleep(0.002)
     return x * x
 
 
 @app.function()
-def slow_numbers(n):
+def drip(n):
     for i in range(n):
         time.sleep(0.005)
         yield i

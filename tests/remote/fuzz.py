@@ -24,8 +24,8 @@ import asyncio, os, random, socket, threading, time
 from concurrent.futures import ThreadPoolExecutor
 
 chance = random.Random({seed})
-square = modal_lite.Function.from_name("app", "slow_square")
-numbers = modal_lite.Function.from_name("app", "slow_numbers")
+square = modal_lite.Function.from_name("app", "slowly")
+numbers = modal_lite.Function.from_name("app", "drip")
 
 def expect(got, wanted):
     assert got == wanted, (got, wanted)
