@@ -264,6 +264,11 @@ class _Client:
         """This process is a fork of the one that made the client: it has the client's memory, but not its threads."""
         self._connection = _OfAnotherProcess()
 
+    @property
+    def is_forked(self) -> bool:
+        """True in a process that was forked from the one that made the client: it cannot make requests there."""
+        return isinstance(self._connection, _OfAnotherProcess)
+
     def _request(self, request: AnyRequest, payload: Payload = EMPTY) -> Awaitable[T]:
         return cast("Errand[T]", on_loop(self._ask, request, payload))
 
@@ -466,7 +471,7 @@ def client_of(address: "Address") -> _Client:
 
 
 def _connect_to(address: "Address") -> Connection:
-    from modal_lite._transport.server_channel import ServerChannel  # brings aiohttp along
+    from modal_lite._transport.server_channel import ServerChannel
 
     return ServerChannel(address)
 

@@ -31,12 +31,16 @@ class Reference:
         self.tag = tag
         self.environment = environment
         self._client: _Client | None = None if client is None else client.requests
+        self._asked: _Client | None = None
+        """Where it was found."""
         self._found: FoundDeployed | None = None
 
     @property
     def client(self) -> _Client:
-        """What to send its calls to."""
-        return server_client(self._client)
+        """What to send its calls to: whom it was looked up with, for that is where its id means something."""
+        asked = self._asked
+        # In a fork it is of no use. Whoever the environment names is asked then, which takes too long for every call.
+        return server_client(self._client) if asked is None or asked.is_forked else asked
 
     @property
     def environment_name(self) -> str:
@@ -51,12 +55,13 @@ class Reference:
             InvalidError: It is the other one of the two.
         """
         if self._found is None:
-            found = await self.client.look_up(self.environment_name, self.app_name, self.tag)
+            client = self.client
+            found = await client.look_up(self.environment_name, self.app_name, self.tag)
             if of_class and found.methods is None:
                 raise InvalidError(f"{self.tag} of the app {self.app_name} is a function: use Function.from_name.")
             if not of_class and found.methods is not None:
                 raise InvalidError(f"{self.tag} of the app {self.app_name} is a class: use Cls.from_name.")
-            self._found = found
+            self._found, self._asked = found, client
         return self._found
 
     def info(self) -> FunctionInfo:

@@ -35,10 +35,12 @@ def address_of(url: str | None = None, token: str | None = None) -> Address:
     """The server at the URL; None: the one that the environment names, else that of the data folder.
 
     Raises:
-        InvalidError: It is no such URL.
+        InvalidError: It is no such URL, or the token is none.
     """
     url = url or config.server_url()
     token = token or config.token()
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise InvalidError("A token consists of printable ASCII characters; `modal-lite token new` makes one.")
     if url is None:
         path = str(DataDirectory(config.data_dir()).socket)
         return Address(f"unix://{path}", path, "http://localhost", token)

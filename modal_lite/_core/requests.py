@@ -96,6 +96,8 @@ class RunCall(Request, frozen=True, tag=9):
     parent: str | None
     """Id of the input that makes this call."""
     method: str = ""
+    again: bool = False
+    """It was made before, of a server that may have been another one: it may know the call."""
     """For a class: which of its methods."""
 
 
@@ -108,6 +110,8 @@ class StartCall(Request, frozen=True, tag=10):
     parent: str | None
     """Id of the input that makes this call."""
     method: str = ""
+    again: bool = False
+    """It was made before, of a server that may have been another one: it may know the call."""
 
 
 class OpenMap(Request, frozen=True, tag=11):
@@ -118,6 +122,8 @@ class OpenMap(Request, frozen=True, tag=11):
     kind: CallKind
     parent: str | None
     method: str = ""
+    again: bool = False
+    """As of `StartCall`."""
 
 
 class ExchangeChunk(Request, frozen=True, tag=12):

@@ -1,24 +1,27 @@
 """Clients elsewhere: their sessions, which outlive their connections for a while."""
 
 import asyncio
+import logging
 import re
 from typing import Any
 
 import msgspec
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 from modal_lite._core.client_messages import FromClient
 from modal_lite._core.interfaces import Connection
 from modal_lite._core.messages import PROTOCOL_VERSION
 from modal_lite._server.sessions import Answers
 from modal_lite._transport.frames import ProtocolError
-from modal_lite._transport.server_channel import PATIENCE, Welcome
-from modal_lite._transport.session import PIECE, Session
+from modal_lite._transport.server_channel import PATIENCE
+from modal_lite._transport.session import Session
+from modal_lite._transport.upgrade import UPGRADE, WELCOME_HEADER, Welcome
+
+logger = logging.getLogger("modal_lite.server")
 
 LINGER = PATIENCE + 5.0
 """Seconds that a session without a connection is kept."""
 MAX_SESSIONS = 10_000
-_HEARTBEAT = 20.0
 _ID = re.compile(r"cs-[0-9a-f]{16,64}")
 
 
@@ -44,7 +47,6 @@ class RemoteSessions:
         self._linger = linger
         self._sessions: dict[str, _RemoteSession] = {}
         self._closed = False
-        self._web_sockets: set[web.WebSocketResponse] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serves one connection of a client, `/v1/session`."""
@@ -53,14 +55,18 @@ class RemoteSessions:
         session_id, received = request.query.get("session", ""), request.query.get("received", "")
         if not _ID.fullmatch(session_id) or not received.isdigit() or len(received) > 18:
             raise web.HTTPBadRequest(text="session= and received= are missing, or make no sense")
-        web_socket = web.WebSocketResponse(max_msg_size=2 * PIECE, compress=False, heartbeat=_HEARTBEAT)
-        await web_socket.prepare(request)
-        self._web_sockets.add(web_socket)
-        try:
-            await self._serve(session_id, int(received), web_socket)
-        finally:
-            self._web_sockets.discard(web_socket)
-        return web_socket
+        if request.headers.get("Upgrade") != UPGRADE:
+            raise web.HTTPUpgradeRequired(text=f"this is for clients, which ask for the upgrade to {UPGRADE}")
+        known = self._sessions.get(session_id)
+        if known is None and len(self._sessions) >= MAX_SESSIONS:
+            raise web.HTTPServiceUnavailable(text="there are too many sessions")
+        remote = self._sessions[session_id] = known or _RemoteSession(self._service)
+        if remote.expiry is not None:
+            remote.expiry.cancel()
+            remote.expiry = None
+        remote.session.hang_up()  # Nothing comes over an earlier connection behind the count of what has come.
+        welcome = Welcome(known is not None, remote.session.received, PROTOCOL_VERSION)
+        return await self._serve(session_id, remote, 0 if known is None else int(received), welcome, request)
 
     async def close(self) -> None:
         """Ends all sessions and their connections."""
@@ -69,36 +75,34 @@ class RemoteSessions:
             # What comes after this is for the server that is started next.
             remote.session.hang_up()
             self._end(session_id)
-        for web_socket in list(self._web_sockets):
-            await web_socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server is ending")
 
-    async def _serve(self, session_id: str, received: int, web_socket: web.WebSocketResponse) -> None:
-        known = self._sessions.get(session_id)
-        if known is None:
-            if len(self._sessions) >= MAX_SESSIONS:
-                await web_socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too many sessions")
-                return
-            remote = self._sessions[session_id] = _RemoteSession(self._service)
-            received = 0
-        else:
-            remote = known
-        if remote.expiry is not None:
-            remote.expiry.cancel()
-            remote.expiry = None
-        welcome = Welcome(known is not None, remote.session.received, PROTOCOL_VERSION)
-        left = False
+    async def _serve(
+        self, session_id: str, remote: _RemoteSession, received: int, welcome: Welcome, request: web.Request
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(
+            status=101,
+            headers={
+                "Connection": "Upgrade",
+                "Upgrade": UPGRADE,
+                WELCOME_HEADER: msgspec.json.encode(welcome).decode(),
+            },
+        )
+        response.force_close()
         try:
-            await web_socket.send_str(msgspec.json.encode(welcome).decode())
-            await remote.session.serve(web_socket, received)
-            left = web_socket.close_code == WSCloseCode.OK
+            await response.prepare(request)
+            transport = request.transport
+            if transport is not None:  # else the client has gone already
+                assert isinstance(transport, asyncio.Transport)
+                await remote.session.serve(transport, received)
         except (OSError, ProtocolError) as error:
-            await web_socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=str(error).encode()[:100])
+            logger.info("the connection of session %s ended: %s", session_id, error)
         finally:
-            if left:
+            if remote.session.over:
                 self._end(session_id)
             elif self._sessions.get(session_id) is remote and not remote.session.connected:
                 loop = asyncio.get_running_loop()
                 remote.expiry = loop.call_later(self._linger, self._end, session_id)
+        return response
 
     def _end(self, session_id: str) -> None:
         remote: Any = self._sessions.pop(session_id, None)

@@ -278,7 +278,7 @@ class ServerService(Service):
     async def _start_call(self, request: StartCall, payload: Payload) -> Reply:
         if request.kind not in _KEPT:
             return await super()._start_call(request, payload)
-        if not await self._durable.is_known(request.call_id):
+        if not (request.again and await self._durable.is_known(request.call_id)):
             call = self._accept(request, closed=True)
             self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
             self._running().open_call(call, parent_of(request.parent), Chunk(Encoding.CALL, payload, 1))
@@ -290,7 +290,7 @@ class ServerService(Service):
             return await super()._open_map(request, payload)
         plane = self._running()
         call = plane.calls.get(request.call_id)
-        if call is None and await self._durable.is_known(request.call_id):
+        if call is None and request.again and await self._durable.is_known(request.call_id):
             return OutputBatch([])  # It is asked again; all of the call was accepted before the restart.
         if call is None:
             call = self._accept(request, closed=False)

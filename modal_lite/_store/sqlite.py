@@ -22,7 +22,7 @@ from modal_lite._core.stored import (
     Unfinished,
 )
 from modal_lite._store.schema import prepare
-from modal_lite._store.writer import Writer
+from modal_lite._store.writer import Statement, Writer
 from modal_lite.call_graph import InputInfo
 from modal_lite.exception import ExecutionError
 
@@ -33,21 +33,47 @@ _sizes = msgspec.msgpack.Decoder(tuple[int, ...])
 _failure = msgspec.msgpack.Decoder(Failure)
 _graph = msgspec.msgpack.Decoder(list[InputInfo])
 
-_PUT_APP = "INSERT OR REPLACE INTO apps VALUES (?, ?, ?, ?, ?, ?)"
-_PUT_DEPLOYMENT = "INSERT INTO deployments VALUES (?, ?, ?)"
-_PUT_VARIANT = "INSERT OR REPLACE INTO variants VALUES (?, ?, ?)"
-_PUT_CALL = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
-_PUT_CHUNK = "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)"
-_PUT_OUTPUT = "INSERT INTO outputs VALUES (?, ?, ?, ?, ?, ?)"
-_CLOSE_CALL = "UPDATE calls SET closed = 1, num_inputs = ? WHERE call_id = ?"
-_CANCEL_CALL = "UPDATE calls SET closed = 1, cancelled = 1 WHERE call_id = ?"
-_FINISH_CALL = "UPDATE calls SET finished = ?, graph = ? WHERE call_id = ?"
-_DROP_CALL = "DELETE FROM calls WHERE call_id = ?"
-_DROP_CHUNKS = "DELETE FROM chunks WHERE call_id = ?"
-_DROP_OUTPUTS = "DELETE FROM outputs WHERE call_id = ?"
-_EXPIRE_OUTPUTS = "DELETE FROM outputs WHERE call_id IN (SELECT call_id FROM calls WHERE finished < ? AND NOT expired)"
-_EXPIRE_CALLS = "UPDATE calls SET expired = 1, graph = NULL WHERE finished < ? AND NOT expired"
-_DELETE_CALLS = "DELETE FROM calls WHERE finished < ?"
+
+def _insert(into: str, columns: int) -> Statement:
+    return Statement(f"INSERT {into} VALUES ", f"({', '.join('?' * columns)})")
+
+
+_PUT_APP = _insert("OR REPLACE INTO apps", 6)
+_PUT_DEPLOYMENT = _insert("INTO deployments", 3)
+_PUT_VARIANT = _insert("OR REPLACE INTO variants", 3)
+_PUT_CALL = Statement("INSERT OR IGNORE INTO calls VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)")
+_PUT_CHUNK = _insert("INTO chunks", 6)
+_PUT_OUTPUT = _insert("INTO outputs", 6)
+_CLOSE_CALL = Statement("UPDATE calls SET closed = 1, num_inputs = ? WHERE call_id = ?")
+_CANCEL_CALL = Statement("UPDATE calls SET closed = 1, cancelled = 1 WHERE call_id IN (", "?", ")")
+_FINISH_CALL = Statement("UPDATE calls SET finished = ?, graph = ? WHERE call_id = ?")
+_DROP_CHUNKS = Statement("DELETE FROM chunks WHERE call_id IN (", "?", ")")
+_DROP_OUTPUTS = Statement("DELETE FROM outputs WHERE call_id IN (", "?", ")")
+_DROP_CALL = Statement("DELETE FROM calls WHERE call_id IN (", "?", ")")
+_EXPIRE_OUTPUTS = Statement(
+    "DELETE FROM outputs WHERE call_id IN (SELECT call_id FROM calls WHERE finished < ? AND NOT expired)"
+)
+_EXPIRE_CALLS = Statement("UPDATE calls SET expired = 1, graph = NULL WHERE finished < ? AND NOT expired")
+_DELETE_CALLS = Statement("DELETE FROM calls WHERE finished < ?")
+_ORDER = [
+    _PUT_APP,
+    _PUT_DEPLOYMENT,
+    _PUT_VARIANT,
+    _PUT_CALL,
+    _PUT_CHUNK,
+    _PUT_OUTPUT,
+    _CLOSE_CALL,
+    _CANCEL_CALL,
+    _FINISH_CALL,
+    _DROP_CHUNKS,
+    _DROP_OUTPUTS,
+    _DROP_CALL,
+    _EXPIRE_OUTPUTS,
+    _EXPIRE_CALLS,
+    _DELETE_CALLS,
+]
+"""That of a call's life, so that no transaction undoes what it is to do."""
+
 _CALL_COLUMNS = (
     "call_id, app_id, function_id, kind, method, parent, created, closed, num_inputs, cancelled, finished, expired"
 )
@@ -71,7 +97,7 @@ class SqliteStore:
         except BaseException:
             database.close()
             raise
-        self._writer = Writer(database)
+        self._writer = Writer(database, _ORDER)
         self._reader = _connect(path)
         self._put = self._writer.put
 
@@ -162,7 +188,7 @@ class SqliteStore:
 
     def drop_call(self, call_id: str) -> None:
         """See `Store.drop_call`."""
-        for statement in (_DROP_CALL, _DROP_CHUNKS, _DROP_OUTPUTS):
+        for statement in (_DROP_CHUNKS, _DROP_OUTPUTS, _DROP_CALL):
             self._put(statement, (call_id,))
 
     def expire(self, outputs_before: float, calls_before: float) -> None:

@@ -1,95 +1,142 @@
-"""The one thread that writes: whatever has queued up while it wrote goes into its next transaction."""
+"""The one thread that writes: whatever has queued up while it wrote goes into its next transaction.
+
+The thread and the loop share one GIL, and each statement that SQLite executes gives it away and has to get it back. So
+a transaction is handed over as a whole, and executes few statements, each with the values of many rows.
+"""
 
 import asyncio
+import itertools
 import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import Any
 
 logger = logging.getLogger("modal_lite.store")
+
+_AT_ONCE = (64, 8, 1)
+"""Rows that one statement takes: few sizes, for SQLite compiles each anew, and fewer values than it can bind."""
 
 Row = Sequence[Any]
 OnCommit = Callable[[Exception | None], None]
 
 
+class Statement:
+    """What is to be written, of rows like each other.
+
+    Args:
+        head: The statement; up to the first row if there is a `row`.
+        row: How a row is written, if one statement can have many.
+        tail: What follows the last row.
+    """
+
+    def __init__(self, head: str, row: str = "", tail: str = "") -> None:
+        self._head = head
+        self._texts = {count: head + ",".join([row] * count) + tail for count in _AT_ONCE} if row else None
+
+    def execute(self, database: sqlite3.Connection, rows: list[Row]) -> None:
+        """Writes the rows, in order."""
+        if self._texts is None:
+            database.executemany(self._head, rows)
+            return
+        at = 0
+        for count, text in self._texts.items():
+            while len(rows) - at >= count:
+                database.execute(text, list(itertools.chain.from_iterable(rows[at : at + count])))
+                at += count
+
+
+class _Transaction:
+    """Rows by their statements, and who waits for them."""
+
+    def __init__(self, order: list[Statement]) -> None:
+        self.rows: dict[Statement, list[Row]] = {statement: [] for statement in order}
+        self.waiting: list[OnCommit] = []
+        self.empty = True
+
+
 class Writer:
-    """Statements in, commits out. Belongs to the loop that runs when it is made.
+    """Rows in, commits out. Belongs to the loop that runs when it is made.
 
     Args:
         database: Used by the thread alone from now on, and closed by it.
+        order: All statements. Those of one transaction are executed in this order, whatever the order they came in.
     """
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, order: list[Statement]) -> None:
         self._database = database
+        self._order = order
         self._loop = asyncio.get_running_loop()
-        self._changed = threading.Condition()
-        self._rows: list[tuple[str, Row]] = []
-        self._waiting: list[OnCommit] = []
-        self._writing = False
-        self._closing = False
+        self._next = _Transaction(order)
+        self._written: _Transaction | None = None
+        """What the thread is at."""
+        self._handing_over = False
+        self._transactions: SimpleQueue[_Transaction | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="modal_lite store")
         self._thread.start()
 
-    def put(self, statement: str, row: Row) -> None:
-        """Queues a statement with its values."""
-        with self._changed:
-            self._rows.append((statement, row))
-            self._changed.notify()
+    def put(self, statement: Statement, row: Row) -> None:
+        """Queues a row."""
+        self._next.rows[statement].append(row)
+        self._next.empty = False
+        if self._written is None and not self._handing_over:
+            self._handing_over = True
+            self._loop.call_soon(self._hand_over)  # with what else comes in this turn
 
     def on_commit(self, callback: OnCommit) -> None:
         """Has the callback called on the loop once all that was queued is committed, with what went wrong, if so."""
-        with self._changed:
-            if self._rows or self._writing:
-                self._waiting.append(callback)
-                self._changed.notify()
-                return
-        callback(None)
+        if not self._next.empty:
+            self._next.waiting.append(callback)
+        elif self._written is not None:
+            self._written.waiting.append(callback)
+        else:
+            callback(None)
 
     async def close(self) -> None:
         """Commits what is queued and ends the thread."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
+        while self._written is not None or not self._next.empty:
+            committed: asyncio.Future[None] = self._loop.create_future()
+            self.on_commit(lambda error, future=committed: future.done() or future.set_result(None))  # type: ignore[misc]
+            await committed
+        self._transactions.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    # --- on the loop -------------------------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        self._handing_over = False
+        if self._written is None and not self._next.empty:
+            self._written, self._next = self._next, _Transaction(self._order)
+            self._transactions.put(self._written)
+
+    def _committed(self, transaction: _Transaction, error: Exception | None) -> None:
+        self._written = None
+        self._hand_over()
+        for callback in transaction.waiting:
+            callback(error)
+
+    # --- in the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            while True:
-                with self._changed:
-                    self._writing = False
-                    while not (self._rows or self._waiting or self._closing):
-                        self._changed.wait()
-                    rows, self._rows = self._rows, []
-                    waiting, self._waiting = self._waiting, []
-                    self._writing = True
-                    if not rows and not waiting and self._closing:
-                        return
-                error = self._commit(rows)
-                if waiting:
-                    self._loop.call_soon_threadsafe(_tell, waiting, error)
+            while (transaction := self._transactions.get()) is not None:
+                error = self._commit(transaction)
+                self._loop.call_soon_threadsafe(self._committed, transaction, error)
         finally:
             self._database.close()
 
-    def _commit(self, rows: list[tuple[str, Row]]) -> Exception | None:
+    def _commit(self, transaction: _Transaction) -> Exception | None:
         database = self._database
         try:
             database.execute("BEGIN IMMEDIATE")
-            at = 0
-            while at < len(rows):
-                statement, start = rows[at][0], at
-                while at < len(rows) and rows[at][0] is statement:
-                    at += 1
-                database.executemany(statement, [row for _, row in rows[start:at]])
+            for statement, rows in transaction.rows.items():
+                if rows:
+                    statement.execute(database, rows)
             database.execute("COMMIT")
         except Exception as error:  # Whatever it is, the thread has to go on.
-            logger.exception("%d statements could not be written", len(rows))
+            logger.exception("%d rows could not be written", sum(map(len, transaction.rows.values())))
             if database.in_transaction:
                 database.execute("ROLLBACK")
             return error
         return None
-
-
-def _tell(waiting: list[OnCommit], error: Exception | None) -> None:
-    for callback in waiting:
-        callback(error)

@@ -130,6 +130,8 @@ class Recovery:
                     "The server was started anew while a generator ran on it. It had delivered values, so it cannot be "
                     "run again without delivering them twice."
                 )
+            case StartCall() | OpenMap():
+                return msgspec.structs.replace(request, again=True), payload
         return request, payload
 
     def is_brought_back(self, request: AnyRequest) -> bool:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from modal_lite import exception
@@ -19,7 +18,8 @@ from modal_lite._core.requests import AnyRequest, Refusal, RunCall
 from modal_lite._transport.frames import ProtocolError
 from modal_lite._transport.recovery import Recovery
 from modal_lite._transport.refusals import exception_of
-from modal_lite._transport.session import PIECE, Session
+from modal_lite._transport.session import Session
+from modal_lite._transport.upgrade import Opened, RefusedError, open_connection
 
 logger = logging.getLogger("modal_lite.client")
 
@@ -27,20 +27,8 @@ PATIENCE = 60.0
 """Seconds that a server may be gone before those who wait for it are told."""
 _FIRST_DELAY, _MAX_DELAY = 0.05, 1.0
 """Seconds between attempts to connect again."""
-_HEARTBEAT = 20.0
-"""Seconds between signs of life on TCP, where a cut network does not close the connection."""
 _HANDSHAKE = 10.0
 """Seconds until a server that has accepted the connection must have said who it is."""
-
-
-class Welcome(msgspec.Struct, frozen=True):
-    """What a server says first on every connection."""
-
-    resumed: bool
-    """It remembers the session."""
-    received: int
-    """Frames of the session that it has."""
-    protocol: int
 
 
 class _Pending(msgspec.Struct, frozen=True):
@@ -103,6 +91,7 @@ class ServerChannel:
         """Ends the conversation: what is under way is withdrawn."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
+            self._session.leave()
             keeper.cancel()
             await asyncio.wait([keeper])
         self._fail(exception.ConnectionError(f"The connection to the server at {self._address.url} was closed."))
@@ -141,20 +130,19 @@ class ServerChannel:
         """Connects, and connects again, until there is nobody to connect to."""
         delay, lost_at, reason = _FIRST_DELAY, 0.0, ""
         try:
-            async with self._http() as http:
-                while True:
-                    try:
-                        await self._converse(http)
-                        delay, lost_at, reason = _FIRST_DELAY, self._loop.time(), "it closed the connection"
-                    except (OSError, aiohttp.ClientError, ProtocolError, TimeoutError) as error:
-                        if not lost_at and not self._was_connected:
-                            raise _no_server(self._address, error) from None
-                        lost_at = lost_at or self._loop.time()
-                        reason = str(error) or type(error).__name__
-                    if self._loop.time() - lost_at > self._patience:
-                        raise _gone(self._address, self._patience, reason)
-                    await asyncio.sleep(delay)
-                    delay = min(_MAX_DELAY, delay * 1.5)
+            while True:
+                try:
+                    await self._converse()
+                    delay, lost_at, reason = _FIRST_DELAY, self._loop.time(), "it closed the connection"
+                except (OSError, ProtocolError) as error:
+                    if not lost_at and not self._was_connected:
+                        raise _no_server(self._address, error) from None
+                    lost_at = lost_at or self._loop.time()
+                    reason = str(error) or type(error).__name__
+                if self._loop.time() - lost_at > self._patience:
+                    raise _gone(self._address, self._patience, reason)
+                await asyncio.sleep(delay)
+                delay = min(_MAX_DELAY, delay * 1.5)
         except exception.Error as error:
             self._keeper = None
             self._fail(error)
@@ -164,46 +152,29 @@ class ServerChannel:
             self._fail(exception.ConnectionError(f"The connection to the server failed: {error!r}"))
             raise
 
-    def _http(self) -> aiohttp.ClientSession:
-        path = self._address.socket
-        connector = aiohttp.TCPConnector() if path is None else aiohttp.UnixConnector(path)
-        return aiohttp.ClientSession(connector=connector)
-
-    async def _converse(self, http: aiohttp.ClientSession) -> None:
+    async def _converse(self) -> None:
         """One connection, from its beginning to its end."""
-        query = {"session": self._session_id, "received": str(self._session.received)}
+        async with asyncio.timeout(_HANDSHAKE):
+            opened = await self._opened()
+        self._was_connected = True
+        if not opened.welcome.resumed:
+            self._start_anew()
+        await self._session.serve(opened.transport, opened.welcome.received, opened.came)
+
+    async def _opened(self) -> Opened:
         try:
-            opening = http.ws_connect(
-                f"{self._address.base}/v1/session",
-                params=query,
-                headers=self._address.headers,
-                max_msg_size=2 * PIECE,
-                compress=0,
-                heartbeat=None if self._address.socket else _HEARTBEAT,
-            )
-            async with opening as web_socket:
-                async with asyncio.timeout(_HANDSHAKE):
-                    welcome = await self._welcome(web_socket)
-                self._was_connected = True
-                if not welcome.resumed:
-                    self._start_anew()
-                await self._session.serve(web_socket, welcome.received)
-        except aiohttp.WSServerHandshakeError as error:
+            opened = await open_connection(self._address, self._session_id, self._session.received)
+        except RefusedError as error:
             if error.status in (401, 403):
                 raise _not_admitted(self._address) from None
             raise
-
-    async def _welcome(self, web_socket: aiohttp.ClientWebSocketResponse) -> Welcome:
-        message = await web_socket.receive()
-        if message.type is not aiohttp.WSMsgType.TEXT:
-            raise ConnectionResetError("the server closed the connection at once")
-        welcome = msgspec.json.decode(message.data, type=Welcome)
-        if welcome.protocol != PROTOCOL_VERSION:
+        if opened.welcome.protocol != PROTOCOL_VERSION:
+            opened.transport.abort()
             raise exception.VersionError(
-                f"The server at {self._address.url} speaks version {welcome.protocol} of the protocol, this client "
-                f"{PROTOCOL_VERSION}. Install the same modal-lite on both sides."
+                f"The server at {self._address.url} speaks version {opened.welcome.protocol} of the protocol, this "
+                f"client {PROTOCOL_VERSION}. Install the same modal-lite on both sides."
             )
-        return welcome
+        return opened
 
     def _start_anew(self) -> None:
         """The server knows nothing of the session: it is told what is still wanted."""

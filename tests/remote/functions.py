@@ -66,6 +66,19 @@ def numbers(n):
 
 
 @app.function()
+def slowly(x):
+    time.sleep(0.002)
+    return x * x
+
+
+@app.function()
+def drip(n):
+    for i in range(n):
+        time.sleep(0.005)
+        yield i
+
+
+@app.function()
 def through(app_name, tag, x):
     return modal_lite.Function.from_name(app_name, tag).remote(x)
 

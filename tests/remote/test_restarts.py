@@ -37,18 +37,33 @@ def test_deployments_and_results_survive_a_stop(server: Server) -> None:
 
 
 def test_kill_9_loses_no_accepted_call(server: Server) -> None:
+    """Deployed by one program, called by another, and read by a third; the server is killed in the middle."""
     log = server.folder / "log"
-    ids = server.python(SPAWN.format(path=str(log), seconds=0.05, count=100))
-    wait_until(lambda: log.exists() and len(log.read_text().splitlines()) > 20)
+    client = server.start_python(
+        f"""
+        import asyncio
+        f = modal_lite.Function.from_name("app", "logged")
+        async def some(first):
+            return [(await f.spawn.aio({str(log)!r}, x, 0.002)).object_id for x in range(first, 1000, 50)]
+        async def main():
+            by_task = await asyncio.gather(*map(some, range(50)))
+            show([by_task[x % 50][x // 50] for x in range(1000)])
+        asyncio.run(main())
+        """
+    )
+    wait_until(lambda: log.exists() and len(log.read_text().splitlines()) > 100)
     containers = psutil.Process(server.pid()).children(recursive=True)
     server.kill()
     assert containers
     wait_until(lambda: not any(map(_lives, containers)), "the end of the containers")
-    assert len(log.read_text().splitlines()) < 100
+    assert len(log.read_text().splitlines()) < 1000
     server.start()
-    assert server.python(GET.format(ids=ids)) == list(range(100))
+    ids = _finished(client)
+    assert isinstance(ids, list) and len(set(ids)) == 1000
+    assert server.python(GET.format(ids=ids)) == list(range(1000))
     # Only what was running, or had not been committed, ran again.
-    assert len(log.read_text().splitlines()) < 100 + 50
+    ran = [int(line) for line in log.read_text().splitlines()]
+    assert set(ran) == set(range(1000)) and len(ran) < 1000 + 100
 
 
 def test_kill_9_in_the_middle_of_a_spawned_map(server: Server) -> None:
@@ -121,7 +136,7 @@ def test_clients_ride_through_a_restart(server: Server, how: str) -> None:
     ]
     wait_until((server.folder / "gate.started").exists)
     wait_until((server.folder / "gate.mapping").exists)
-    server.kill() if how == "killed" else server.stop()
+    server.kill() if how == "killed" else server.end()
     server.start()
     gate.touch()
     assert [_finished(client) for client in clients] == ["one", True]

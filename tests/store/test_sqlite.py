@@ -164,6 +164,28 @@ async def test_many_writers_share_commits(store: SqliteStore) -> None:
     assert (time.perf_counter() - together) / 2000 < single
 
 
+async def test_many_rows_of_many_kinds_in_one_transaction(store: SqliteStore) -> None:
+    """A call whose whole life falls into one transaction is as if each step had had its own."""
+    ids = [f"fc-{i}" for i in range(64 + 8 + 3)]
+    for call_id in ids:
+        store.put_call(call(call_id))
+        store.put_chunk(call_id, StoredChunk(0, 1, Encoding.CALL, payload(call_id.encode())))
+        store.put_output(call_id, Output(0, 1, None, payload(call_id.encode())))
+        store.finish_call(call_id, 2.0, [])
+    store.drop_call(ids[1])
+    store.put_call(call("fc-open"))
+    store.put_chunk("fc-open", StoredChunk(0, 1, Encoding.CALL, payload(b"kept")))
+    await store.committed()
+    for call_id in ids:
+        output = await store.find_output(call_id, 0)
+        if call_id == ids[1]:
+            assert output is None and await store.find_call(call_id) is None
+        else:
+            assert output is not None and bytes(output.payload.parts[0]) == call_id.encode()
+    (unfinished,) = await store.load_unfinished()
+    assert unfinished.call.call_id == "fc-open" and len(unfinished.chunks) == 1
+
+
 async def test_a_failure_to_write_is_told(store: SqliteStore, path: Path, caplog: pytest.LogCaptureFixture) -> None:
     locker = sqlite3.connect(path, isolation_level=None)
     locker.execute("DROP TABLE outputs")

@@ -1,5 +1,6 @@
 """What a client asks again of a server that was started anew."""
 
+import msgspec
 import pytest
 
 from modal_lite._core.messages import Encoding
@@ -86,3 +87,8 @@ def test_a_generator_is_started_again_until_it_has_delivered() -> None:
 def test_other_requests_are_asked_as_they_are() -> None:
     request = GetStats("fu-1")
     assert Recovery().again(request, EMPTY) == (request, EMPTY)
+
+
+def test_a_spawned_call_says_that_it_is_made_again() -> None:
+    request = StartCall("fc-1", "fu-1", CallKind.SPAWNED, None)
+    assert Recovery().again(request, DATA) == (msgspec.structs.replace(request, again=True), DATA)

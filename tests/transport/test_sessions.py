@@ -2,15 +2,16 @@
 
 import asyncio
 import random
-from types import SimpleNamespace
+import socket
 from typing import Any
 
 import msgspec
 import pytest
 
 from modal_lite._core.payload import Payload
-from modal_lite._transport.frames import ProtocolError
-from modal_lite._transport.session import ACKNOWLEDGE_FRAMES, PIECE, Outgoing, Session
+from modal_lite._transport import session
+from modal_lite._transport.frames import ProtocolError, encode
+from modal_lite._transport.session import ACKNOWLEDGE_FRAMES, Outgoing, Received, Session
 
 
 class Numbered(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -18,33 +19,14 @@ class Numbered(msgspec.Struct, frozen=True, array_like=True, tag=1):
     sizes: tuple[int, ...] = ()
 
 
-class Line:
-    """One direction of a connection: a queue of messages that may be cut."""
-
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=3)
-
-    def cut(self) -> None:
-        while not self.queue.empty():
-            self.queue.get_nowait()  # what is on its way is lost
-        self.queue.put_nowait(None)
-
-
-class Socket:
-    """A WebSocket in memory."""
-
-    def __init__(self, out: Line, into: Line) -> None:
-        self._out, self._into = out, into
-
-    async def send_bytes(self, data: Any) -> None:
-        assert len(data) <= PIECE
-        await self._out.queue.put(bytes(data))
-
-    async def send_str(self, data: str) -> None:
-        await self._out.queue.put(data)
-
-    async def receive(self) -> Any:
-        return SimpleNamespace(data=await self._into.queue.get())
+async def transports() -> list[asyncio.Transport]:
+    """Both ends of a connection."""
+    loop, ends = asyncio.get_running_loop(), []
+    for sock in socket.socketpair():
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=sock)
+        transport.pause_reading()
+        ends.append(transport)
+    return ends
 
 
 class Pair:
@@ -53,6 +35,7 @@ class Pair:
     def __init__(self) -> None:
         self.got: list[list[Numbered]] = [[], []]
         self.bodies: list[bytes] = []
+        self.errors: list[OSError] = []
         self.sessions = [Session(Numbered, self._take(0)), Session(Numbered, self._take(1))]
 
     def _take(self, side: int) -> Any:
@@ -64,17 +47,20 @@ class Pair:
 
     async def connect(self, lasts: float) -> None:
         """A connection that is cut after some seconds."""
-        there, back = Line(), Line()
+        ends = await transports()
         counts = [session.received for session in self.sessions]
         async with asyncio.TaskGroup() as group:
-            serving = [
-                group.create_task(self.sessions[0].serve(Socket(there, back), counts[1])),
-                group.create_task(self.sessions[1].serve(Socket(back, there), counts[0])),
-            ]
+            serving = [group.create_task(self._serve(side, ends[side], counts[1 - side])) for side in (0, 1)]
             await asyncio.sleep(lasts)
-            there.cut()
-            back.cut()
+            for end in ends:
+                end.abort()  # what is on its way is lost
             await asyncio.wait(serving)
+
+    async def _serve(self, side: int, transport: asyncio.Transport, count: int) -> None:
+        try:
+            await self.sessions[side].serve(transport, count)
+        except OSError as error:
+            self.errors.append(error)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -110,27 +96,75 @@ async def test_what_has_arrived_is_not_kept() -> None:
 
 
 async def test_another_connection_takes_over() -> None:
-    pair = Pair()
-    old, new = Line(), Line()
+    pair, old, new = Pair(), await transports(), await transports()
     async with asyncio.TaskGroup() as group:
-        first = group.create_task(pair.sessions[0].serve(Socket(Line(), old), 0))
+        first = group.create_task(pair.sessions[0].serve(old[0], 0))
         await asyncio.sleep(0)
-        second = group.create_task(pair.sessions[0].serve(Socket(Line(), new), 0))
-        await asyncio.sleep(0)
-        old.cut()
+        second = group.create_task(pair.sessions[0].serve(new[0], 0))
         await first
         assert pair.sessions[0].connected
-        new.cut()
+        new[1].abort()
         await second
+    old[1].abort()
     assert not pair.sessions[0].connected
 
 
-@pytest.mark.parametrize("text", ["x", "-1", "5", "9" * 30])
-async def test_counts_that_make_no_sense(text: str) -> None:
-    pair, into = Pair(), Line()
-    await into.queue.put(text)
+async def test_what_came_with_the_answer_is_read() -> None:
+    pair, ends = Pair(), await transports()
+    frame = b"".join(encode(Numbered(7)))
+    ends[1].write(frame[3:])
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(pair.sessions[0].serve(ends[0], 0, frame[:3]))
+        while pair.got[0] != [Numbered(7)]:  # the timeout of tests ends it
+            await asyncio.sleep(0.001)
+        ends[1].abort()
+        await serving
+
+
+async def test_a_goodbye_ends_the_conversation() -> None:
+    pair, ends = Pair(), await transports()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(pair.sessions[0].serve(ends[0], 0))
+        group.create_task(pair.sessions[1].serve(ends[1], 0))
+        await asyncio.sleep(0)
+        pair.sessions[0].send(Numbered(1))
+        pair.sessions[0].leave()
+    assert pair.sessions[1].over and not pair.sessions[0].over
+    assert pair.got[1] == [Numbered(1)]
+
+
+async def test_a_cut_network_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "HEARTBEAT", 0.01)
+    ends = await transports()
+    with pytest.raises(TimeoutError, match="nothing came"):
+        await Pair().sessions[0].serve(ends[0], 0)
+    ends[1].abort()
+
+
+async def test_heartbeats_keep_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "HEARTBEAT", 0.01)
+    pair = Pair()
+    await pair.connect(0.2)
+    assert pair.errors == []
+
+
+@pytest.mark.parametrize("count", [-1, 5])
+async def test_counts_that_make_no_sense(count: int) -> None:
+    ends = await transports()
+    ends[1].write(b"".join(encode(Received(count))))
     with pytest.raises(ProtocolError):
-        await pair.sessions[0].serve(Socket(Line(), into), 0)
+        await Pair().sessions[0].serve(ends[0], 0)
+    ends[1].abort()
+
+
+async def test_a_cancelled_conversation_closes_its_connection() -> None:
+    pair, ends = Pair(), await transports()
+    serving = asyncio.create_task(pair.sessions[0].serve(ends[0], 0))
+    await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.wait([serving])
+    assert ends[0].is_closing() and not pair.sessions[0].connected
+    ends[1].abort()
 
 
 def test_counts_never_go_back() -> None:
