@@ -16,6 +16,7 @@ from modal_lite._cls import LocalClass, _ClassDecorator, _Cls
 from modal_lite._core.context import is_local
 from modal_lite._core.ids import new_id
 from modal_lite._core.settings import EXIT_GRACE, FunctionSettings
+from modal_lite._web import web_config
 from modal_lite._core.wrapping import untranslated
 from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
@@ -104,6 +105,12 @@ class _App:
     def registered_classes(self) -> dict[str, _Cls]:
         """Its classes, by name."""
         return dict(self._classes)
+
+    @property
+    def registered_web_endpoints(self) -> list[str]:
+        """The names of its web functions, and of the methods of its classes that are such."""
+        names = [tag for tag, function in self._functions.items() if function._web]
+        return names + [f"{name}.{method}" for name, cls in self._classes.items() for method in cls.service._web]
 
     @property
     def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
@@ -206,6 +213,7 @@ class _App:
             refuse_parts(function, "@app.function()")
             partial = function if isinstance(function, PartialFunction) else PartialFunction(function, {})
             info = FunctionInfo.of(partial.raw_f, serialized, is_generator, "@app.function()")
+            info = msgspec.structs.replace(info, web=web_config(partial))
             given = apply_marks(settings, partial.marks.values(), info.qualname, [info])
             decorated: _Function[..., Any, Any]
             decorated = _Function(self, info, name or info.raw_f.__name__, given, variables)
@@ -304,9 +312,10 @@ class _App:
             local = LocalClass(user_cls)
             methods = local.infos(info)
             given = apply_marks(settings, local.marks, info.qualname, methods.values())
-            given = msgspec.structs.replace(given, exit_grace=EXIT_GRACE if local.has_exits else 0.0)
+            given = msgspec.structs.replace(given, exit_grace=EXIT_GRACE if local.has_exits else given.exit_grace)
             service: _Function[Any, Any, Any] = _Function(self, info, user_cls.__name__, given, variables)
             service._incomplete = local.constructor.is_needed
+            service._web = {method: each.web for method, each in methods.items() if each.web is not None}
             if own_image is not None:
                 own_image._used_by(user_cls)
             decorated = _Cls(service, methods, local)

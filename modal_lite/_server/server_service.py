@@ -267,6 +267,7 @@ class ServerService(Service):
             definition.is_generator,
             found.is_async,
             found.methods,
+            definition.web,
         )
 
     async def _look_up_app(self, request: LookUpApp, payload: Payload) -> Reply:
