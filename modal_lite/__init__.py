@@ -18,8 +18,8 @@ import typing as _typing
 from modal_lite import _handles, call_graph, exception, functions
 from modal_lite._batching import batched
 from modal_lite._concurrency import concurrent
-from modal_lite._web import asgi_app, fastapi_endpoint, web_endpoint, web_server, wsgi_app
 from modal_lite._core.context import current_function_call_id, current_input_id, is_local
+from modal_lite._web import asgi_app, fastapi_endpoint, web_endpoint, web_server, wsgi_app
 from modal_lite.app import App
 from modal_lite.call_graph import InputInfo, InputStatus
 from modal_lite.client import Client

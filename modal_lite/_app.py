@@ -16,7 +16,6 @@ from modal_lite._cls import LocalClass, _ClassDecorator, _Cls
 from modal_lite._core.context import is_local
 from modal_lite._core.ids import new_id
 from modal_lite._core.settings import EXIT_GRACE, FunctionSettings
-from modal_lite._web import web_config
 from modal_lite._core.wrapping import untranslated
 from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
@@ -34,6 +33,7 @@ from modal_lite._options import (
 )
 from modal_lite._partial_function import PartialFunction, check_parentheses
 from modal_lite._terminal import CallersTerminal
+from modal_lite._web import web_config
 from modal_lite.exception import InvalidError, NotFoundError
 from modal_lite.image import Image
 from modal_lite.retries import Retries
@@ -85,6 +85,8 @@ class _App:
         self._app_id: str | None = None
         self._deployed_id: str | None = None
         self._hydrated: list[_Function[Any, Any, Any]] = []
+        self._web_urls: dict[str, str] = {}
+        """Of what was deployed: addresses by the names of web functions."""
 
     @property
     def name(self) -> str | None:
@@ -471,7 +473,7 @@ class _App:
                 '`if __name__ == "__main__":`, or into a function.'
             )
         deployed = await deploy(self, name, environment_name, None if client is None else client.requests)
-        self._deployed_id = deployed.app_id
+        self._deployed_id, self._web_urls = deployed.app_id, deployed.web_urls
         return self
 
     @staticmethod

@@ -1,6 +1,7 @@
 """The decorators of web functions: `@fastapi_endpoint`, `@asgi_app`, `@wsgi_app`, `@web_server`."""
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -79,9 +80,7 @@ def wsgi_app(_warn_parentheses_missing: None = None, *, label: str | None = None
     return _factory("@modal_lite.wsgi_app()", _warn_parentheses_missing, WebConfig(WebKind.WSGI, label=label))
 
 
-def web_server(
-    port: int, *, startup_timeout: float = 5.0, label: str | None = None
-) -> Callable[[Any], Any]:
+def web_server(port: int, *, startup_timeout: float = 5.0, label: str | None = None) -> Callable[[Any], Any]:
     """Serves what a function has started on a port: `@modal_lite.web_server(8000)`, below `@app.function()`.
 
     The function is called once in the container, without arguments; it starts a server, in a process or a thread, and
@@ -100,7 +99,7 @@ def web_server(
     if callable(port):
         raise InvalidError("Did you forget parentheses? Write `@modal_lite.web_server(8000)` above the function.")
     check_within("port", port, 1, 65535)
-    if not isinstance(startup_timeout, int | float) or isinstance(startup_timeout, bool) or startup_timeout <= 0:
+    if isinstance(startup_timeout, bool) or not 0 < startup_timeout < math.inf:
         raise InvalidError(f"startup_timeout={startup_timeout!r}: must be a positive number of seconds.")
     config = WebConfig(WebKind.SERVER, port=port, startup_timeout=float(startup_timeout), label=label)
     return _factory(decorator, None, config)
@@ -113,7 +112,7 @@ def web_config(partial: PartialFunction) -> WebConfig | None:
 
 def _endpoint(decorator: str, given: Any, method: str, label: str | None, docs: bool) -> Callable[[Any], Any]:
     check_parentheses(given, decorator)
-    if not isinstance(method, str) or method.upper() not in _METHODS:
+    if str(method).upper() not in _METHODS:
         raise InvalidError(f"method={method!r}: must be one of {', '.join(_METHODS)}.")
     config = WebConfig(WebKind.ENDPOINT, method.upper(), bool(docs), label=label)
 

@@ -134,6 +134,9 @@ class Store(Protocol):
     def put_variant(self, variant: StoredVariant) -> None:
         """Enters a variant, or replaces it."""
 
+    def put_web_port(self, function_id: str, method: str, port: int) -> None:
+        """Enters where a web function, or the method of a class, is reached."""
+
     def put_call(self, call: StoredCall) -> None:
         """Enters a call."""
 
@@ -160,6 +163,9 @@ class Store(Protocol):
 
     async def load_catalogue(self) -> Catalogue:
         """All apps."""
+
+    async def load_web_ports(self) -> dict[tuple[str, str], int]:
+        """Where web functions are reached, by their ids and methods."""
 
     async def load_unfinished(self) -> list[Unfinished]:
         """All calls that have not finished."""

@@ -78,7 +78,7 @@ class HttpInterface:
     async def _list_apps(self, request: web.Request) -> web.Response:
         wanted = request.query.get("environment")
         apps = [a for a in self._service.catalogue.apps() if wanted is None or a.stored.environment == wanted]
-        return _json([_describe(app) for app in apps])
+        return _json([self._describe(app) for app in apps])
 
     async def _history(self, request: web.Request) -> web.Response:
         app = self._app(request)
@@ -104,13 +104,16 @@ class HttpInterface:
     async def _stop(self, request: web.Request) -> web.Response:
         app = self._app(request)
         await self._service.stop_app(app)
-        return _json(_describe(app))
+        return _json(self._describe(app))
 
     async def _roll_back(self, request: web.Request) -> web.Response:
         given = request.query.get("version")
         app = self._app(request)
         await self._service.roll_back(app, None if given is None else _number(given, "version", 1 << 31))
-        return _json(_describe(app))
+        return _json(self._describe(app))
+
+    def _describe(self, app: DeployedApp) -> dict[str, Any]:
+        return _describe(app) | {"web_urls": self._service.web_urls.get(app.stored.app_id, {})}
 
     def _app(self, request: web.Request) -> DeployedApp:
         """The app that a request names. An id is taken as well, also of one that was stopped."""

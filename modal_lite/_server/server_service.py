@@ -87,6 +87,9 @@ class ServerService(Service):
         self._retired: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._deploying = asyncio.Lock()
+        self.web_urls: dict[str, dict[str, str]] = {}
+        """Of apps by their ids: the addresses of their web functions, by the functions' names."""
+        self._web_ports: dict[tuple[str, str], int] = {}
         self._handlers |= {
             HasSnapshot: self._has_snapshot,
             PutSnapshot: self._put_snapshot,
@@ -101,6 +104,7 @@ class ServerService(Service):
     async def open(self) -> None:
         """Takes up what was there when the server ended."""
         await self.catalogue.load()
+        self._web_ports = await self._store.load_web_ports()
         plane = self._plane = self._make_plane(self)
         self._durable = DurableCalls(self._store, plane.calls, self._graph, plane.forget)
         await plane.open()
@@ -128,6 +132,7 @@ class ServerService(Service):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self._web.close()
         plane, self._plane = self._plane, None
         await plane.close()
 
@@ -182,7 +187,9 @@ class ServerService(Service):
     async def stop_app(self, app: DeployedApp) -> None:
         """Ends an app: its calls are cancelled, its containers stopped; returns when they are gone."""
         self.catalogue.stop(app)
+        self.web_urls.pop(app.stored.app_id, None)
         function_ids = self._apps.pop(app.stored.app_id, [])
+        self._web.close_functions({split_version(function_id)[0] for function_id in function_ids})
         self._retired -= set(function_ids)
         await self._running().remove_functions(function_ids, hurried=False)
         await self._store.committed()
@@ -193,15 +200,38 @@ class ServerService(Service):
         await self._start(app)
         for function_id in before:
             self._retire(function_id)
-        return Deployed(app.stored.app_id, app.stored.version)
+        now = {function.definition.function_id for function in app.current.functions}
+        earlier = {f.definition.function_id for deployment in app.deployments.values() for f in deployment.functions}
+        self._web.close_functions(earlier - now)
+        return Deployed(app.stored.app_id, app.stored.version, self.web_urls[app.stored.app_id])
 
     async def _start(self, app: DeployedApp) -> None:
-        """Makes the functions of the app's current version known to the plane."""
+        """Makes the functions of the app's current version known to the plane, and opens their addresses."""
         self._apps.setdefault(app.stored.app_id, [])
         if any(function.definition.settings.gpus for function in app.current.functions):
             await self._running().find_gpus()
         for function in app.current.functions:
             self._definition(function.definition.function_id)
+        urls = {}
+        for function in app.current.functions:
+            definition = function.definition
+            for method in definition.web:
+                try:
+                    url = await self._open_web(definition.function_id, method)
+                except OSError as error:
+                    logger.error("no port could be opened for %s: %s", definition.tag, error)
+                    continue
+                urls[f"{definition.tag}.{method}" if method else definition.tag] = url
+        self.web_urls[app.stored.app_id] = urls
+
+    async def _open_web(self, function_id: str, method: str) -> str:
+        """The address, which outlives the server, and so does not name a version."""
+        key = split_version(function_id)[0], method
+        origin = await self._web.open(*key, self._web_ports.get(key, 0))
+        if self._web_ports.get(key) != origin.port:
+            self._web_ports[key] = origin.port
+            self._store.put_web_port(*key, origin.port)
+        return origin.url
 
     def _retire(self, function_id: str) -> None:
         """The function was replaced: it has no more containers than its calls need, and goes with the last of them."""

@@ -53,9 +53,7 @@ class WebCall(CallState):
         "remaining",
     )
 
-    def __init__(
-        self, function_id: str, method: str, client: Client, remaining: int | None, idempotent: bool
-    ) -> None:
+    def __init__(self, function_id: str, method: str, client: Client, remaining: int | None, idempotent: bool) -> None:
         super().__init__(new_id("fc"), function_id, CallKind.WEB, method)
         self.remaining = remaining
         self.began = False

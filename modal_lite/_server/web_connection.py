@@ -191,7 +191,8 @@ class WebConnection(asyncio.Protocol):
         again = "Retry-After: 5\r\n" if status == 503 else ""
         self._transport.write(
             f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            f"Content-Length: {len(body)}\r\n{again}Connection: close\r\n\r\n".encode() + body
+            f"Content-Length: {len(body)}\r\n{again}Connection: close\r\n\r\n".encode()
+            + body
         )
         self._end()
 

@@ -98,9 +98,7 @@ class WebFront:
         definition: What is known of a function, of its newest version. Raises Error if it is gone.
     """
 
-    def __init__(
-        self, plane: Callable[[], ControlPlane], definition: Callable[[str], FunctionDefinition]
-    ) -> None:
+    def __init__(self, plane: Callable[[], ControlPlane], definition: Callable[[str], FunctionDefinition]) -> None:
         self.plane = plane
         self.definition = definition
         self._origins: dict[WebKey, WebOrigin] = {}

@@ -61,6 +61,12 @@ CREATE TABLE outputs (
     payload BLOB NOT NULL
 );
 CREATE INDEX outputs_of_calls ON outputs (call_id, start);
+CREATE TABLE web_ports (
+    function_id TEXT NOT NULL,
+    method TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    PRIMARY KEY (function_id, method)
+);
 """
 
 

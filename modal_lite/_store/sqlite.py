@@ -41,6 +41,7 @@ def _insert(into: str, columns: int) -> Statement:
 _PUT_APP = _insert("OR REPLACE INTO apps", 6)
 _PUT_DEPLOYMENT = _insert("INTO deployments", 3)
 _PUT_VARIANT = _insert("OR REPLACE INTO variants", 3)
+_PUT_WEB_PORT = _insert("OR REPLACE INTO web_ports", 3)
 _PUT_CALL = Statement("INSERT OR IGNORE INTO calls VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)")
 _PUT_CHUNK = _insert("INTO chunks", 6)
 _PUT_OUTPUT = _insert("INTO outputs", 6)
@@ -59,6 +60,7 @@ _ORDER = [
     _PUT_APP,
     _PUT_DEPLOYMENT,
     _PUT_VARIANT,
+    _PUT_WEB_PORT,
     _PUT_CALL,
     _PUT_CHUNK,
     _PUT_OUTPUT,
@@ -141,6 +143,10 @@ class SqliteStore:
         """See `Store.put_variant`."""
         self._put(_PUT_VARIANT, (variant.request.function_id, variant.app_id, _pack(variant)))
 
+    def put_web_port(self, function_id: str, method: str, port: int) -> None:
+        """See `Store.put_web_port`."""
+        self._put(_PUT_WEB_PORT, (function_id, method, port))
+
     def put_call(self, call: StoredCall) -> None:
         """See `Store.put_call`."""
         self._put(
@@ -212,6 +218,11 @@ class SqliteStore:
         ]
         variants = [msgspec.msgpack.decode(data, type=StoredVariant) for (data,) in read("SELECT data FROM variants")]
         return Catalogue(apps, deployments, variants)
+
+    async def load_web_ports(self) -> dict[tuple[str, str], int]:
+        """See `Store.load_web_ports`."""
+        rows = self._reader.execute("SELECT function_id, method, port FROM web_ports")
+        return {(function_id, method): port for function_id, method, port in rows}
 
     async def load_unfinished(self) -> list[Unfinished]:
         """See `Store.load_unfinished`."""

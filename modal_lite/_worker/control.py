@@ -8,7 +8,15 @@ import threading
 import time
 import traceback
 
-from modal_lite._core.messages import CancelInput, ContainerControl, GeneratorCredit, Leaving, Recall, RequestBytes, Stop
+from modal_lite._core.messages import (
+    CancelInput,
+    ContainerControl,
+    GeneratorCredit,
+    Leaving,
+    Recall,
+    RequestBytes,
+    Stop,
+)
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._worker.executor import INTERRUPT_SIGNAL, Executor, Target
 from modal_lite._worker.leases import Leases

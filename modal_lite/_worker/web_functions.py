@@ -27,9 +27,7 @@ def with_serving(loaded: Loaded, spec: ContainerSpec) -> Loaded:
         callees[name] = Callee(callee.function, callee.tag, is_generator=False, is_async=True, web=serving)
         before += [serving.make, serving.start]
         after.append(serving.stop)
-    return loaded._replace(
-        callees=callees, enters=(*loaded.enters, *before), exits=(*after, *loaded.exits)
-    )
+    return loaded._replace(callees=callees, enters=(*loaded.enters, *before), exits=(*after, *loaded.exits))
 
 
 def _serving(callee: Callee, config: WebConfig, max_inputs: int) -> AsgiServing | PortServing:
