@@ -125,8 +125,8 @@ class WebCall(CallState):
             client.fail(self, output.failure)
             return
         piece, data = unpack_piece(output.payload)
-        client.respond(self, piece, data)
         self._uncredited += len(data)
+        client.respond(self, piece, data)
 
     @property
     def wants_credit(self) -> bool:
