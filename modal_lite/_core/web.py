@@ -1,8 +1,8 @@
 """Web functions: what their decorators say, and what travels between the HTTP front and the container of a request.
 
 A request is an input of the function, and its lease carries the request's bytes as they came from the client; those of
-a body that is not complete follow on the control channel. The response's bytes come back as a generator's values do, or,
-if they are complete at once, as the value of the input. Nobody on the way knows more of HTTP than where a request ends.
+a body that is not complete follow on the control channel. The response's bytes come back as a generator's values do, or
+as the value of the input, if they are complete at once. Nobody on the way knows more of HTTP than where a request ends.
 """
 
 from enum import IntEnum, StrEnum

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
-from tests.web.functions import app  # noqa: E402  (what it needs may be missing)
+from tests.web.functions import app
 
 
 @pytest.fixture(scope="module")
