@@ -240,6 +240,8 @@ class Service:
     # --- calls -------------------------------------------------------------------------------------------------------
 
     async def _start_call(self, request: StartCall, payload: Payload) -> Reply:
+        if request.kind in (CallKind.MAPPED, CallKind.WEB):
+            raise InvalidError(f"The call {request.call_id} cannot be started as one of kind {request.kind.name}.")
         plane = self._running()
         function_id = self._definition(request.function_id).function_id
         call = CallState(request.call_id, function_id, request.kind, request.method)
@@ -247,6 +249,8 @@ class Service:
         return DONE
 
     async def _open_map(self, request: OpenMap, payload: Payload) -> Reply | OutputBatch:
+        if request.kind not in (CallKind.MAPPED, CallKind.SPAWNED):
+            raise InvalidError(f"The call {request.call_id} cannot have inputs of kind {request.kind.name}.")
         plane = self._running()
         function_id = self._definition(request.function_id).function_id
         call = CallState(request.call_id, function_id, request.kind, request.method)

@@ -13,7 +13,7 @@ from modal_lite._server.calls import Chunk
 from modal_lite._server.plane import ControlPlane
 from modal_lite._server.web_call import WebCall
 from modal_lite._server.web_connection import WebConnection
-from modal_lite.exception import ExecutionError
+from modal_lite.exception import Error, ExecutionError
 
 logger = logging.getLogger("modal_lite.web")
 
@@ -70,7 +70,10 @@ class WebOrigin:
 
     def withdraw(self, call: WebCall) -> None:
         """Cancels what is under way of a request."""
-        self._front.plane().forget(call.call_id)
+        try:
+            self._front.plane().forget(call.call_id)
+        except Error:
+            pass  # The control plane has ended, and all calls with it.
 
     def sweep(self, now: float) -> None:
         """Answers those who have waited too long, and closes what is not used."""
