@@ -10,9 +10,8 @@ from typing import Any
 from modal_lite._core.context import input_context
 from modal_lite._worker.batches import Batch, BatchedFunction
 from modal_lite._worker.callee import Callee
-from modal_lite._worker.executor import Target
+from modal_lite._worker.executor import INTERRUPT_SIGNAL, Target
 from modal_lite._worker.leases import Leases
-from modal_lite._worker.sync_executor import INTERRUPT_SIGNAL
 from modal_lite.exception import InputCancellation
 
 

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import socket
 import threading
 import time
@@ -9,17 +10,21 @@ import traceback
 
 from modal_lite._core.messages import CancelInput, ContainerControl, GeneratorCredit, Leaving, Recall, Stop
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
-from modal_lite._worker.executor import Executor, Target
+from modal_lite._worker.executor import INTERRUPT_SIGNAL, Executor, Target
 from modal_lite._worker.leases import Leases
 from modal_lite._worker.running_lease import RunningLease
 from modal_lite._worker.terminal import ContainerTerminal
 
 TERM_GRACE = 1.0
 """Seconds to leave within after SIGTERM or SIGINT."""
-_STOP, _INTERRUPT, _LOOK = b"!", b"^", b"?"
-"""What is written to wake the thread: all is to end; the running inputs are; there is something new to be watched."""
+_STOP, _INTERRUPT, _LOOK, _HEEDED = b"\xf0", b"\xf1", b"\xf2", b"\xf3"
+"""What is written to wake the thread: all is to end; the running inputs are; there is something new to be watched; a
+signal was seen to. Numbers of signals are smaller."""
+_SEEN_TO = (signal.SIGTERM, signal.SIGINT)
 _FIRST_NUDGE = 0.001
 _LAST_NUDGE = 0.05
+_LAST_PROD = 0.5
+"""Seconds after which a signal that nobody has seen to is left alone: user code has a handler of its own."""
 
 
 class Control:
@@ -38,6 +43,7 @@ class Control:
         self._leases = leases
         self._data = data
         self._nudge_after: float | None = None
+        self._prod_after: float | None = None
         self._deadline = 0.0
         self._exit_grace = 0.0
         self._wake_reader, self._wake_writer = os.pipe()
@@ -53,6 +59,19 @@ class Control:
     def start(self) -> None:
         """Starts the thread."""
         threading.Thread(target=self._run, name="modal_lite-control", daemon=True).start()
+
+    def watch_signals(self) -> None:
+        """Has signals wake the thread, too; to be called in the main thread, before any comes.
+
+        The interpreter runs their handlers in the main thread, when that next runs Python code. If it was about to
+        wait for something at that moment, it waits first: for ever, were it not prodded.
+        """
+        signal.signal(INTERRUPT_SIGNAL, lambda signum, frame: None)
+        signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
+
+    def heed(self) -> None:
+        """For signal handlers: the signal is seen to, and nothing is asked of this thread."""
+        self._write_wake(_HEEDED)
 
     def request_stop(self, status: int) -> None:
         """For signal handlers: the container is to leave with this status. Takes no locks, starts no thread."""
@@ -109,10 +128,13 @@ class Control:
             terminal = self.terminal.events()
             if terminal is not None:
                 poll.register(*terminal)
-            delay = self._nudge_after
-            ready = {fd for fd, _ in poll.poll(None if delay is None else delay * 1000)}
+            delay, prod = self._nudge_after, self._prod_after
+            waits = [seconds * 1000 for seconds in (delay, prod) if seconds is not None]
+            ready = {fd for fd, _ in poll.poll(min(waits, default=None))}
             if delay is not None and not ready:
                 self._nudge(delay)
+            if prod is not None and not ready:
+                self._prod(prod)
             if self._wake_reader in ready:
                 self._woken(os.read(self._wake_reader, 64))
             if terminal is not None and terminal[0] in ready:
@@ -121,6 +143,10 @@ class Control:
                 return
 
     def _woken(self, wanted: bytes) -> None:
+        if any(number in wanted for number in _SEEN_TO):
+            self._prod_after = _FIRST_NUDGE
+        if any(seen in wanted for seen in (_STOP, _INTERRUPT, _HEEDED)):
+            self._prod_after = None
         if _STOP in wanted:
             self._stop(TERM_GRACE, 0.0, told=False)
         elif _INTERRUPT in wanted:
@@ -132,6 +158,10 @@ class Control:
             self._nudge_after = min(2 * delay, _LAST_NUDGE)
         else:
             self._nudge_after = None
+
+    def _prod(self, delay: float) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, INTERRUPT_SIGNAL)
+        self._prod_after = 2 * delay if delay < _LAST_PROD else None
 
     def _handle(self, message: ContainerControl) -> None:
         match message:

@@ -172,6 +172,7 @@ def _handle_signals(control: Control) -> None:
     def on_sigint(signum: int, frame: FrameType | None) -> None:
         executor, on_terminal = control.executor, control.terminal.attached
         if executor is not None and (executor.runs_user_code(frame) or (on_terminal and _is_in_task(frame))):
+            control.heed()
             raise KeyboardInterrupt
         if executor is not None and on_terminal:
             # It was typed there, and is for what runs, not for the container.
@@ -179,6 +180,7 @@ def _handle_signals(control: Control) -> None:
         else:
             control.request_stop(INTERRUPTED)
 
+    control.watch_signals()
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.signal(signal.SIGINT, on_sigint)
 

@@ -1,11 +1,16 @@
 """What the control thread asks of whatever runs the user's function."""
 
+import signal
 from types import FrameType
 from typing import Protocol
 
 import msgspec
 
 from modal_lite._worker.running_lease import RunningLease
+
+INTERRUPT_SIGNAL = signal.SIGURG
+"""To the main thread. Ignored by default, so it harms no process that has no handler for it; and hardly anyone uses
+it."""
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -103,6 +103,7 @@ def reset_in_forks(held: Sequence[Closable], fds: list[int]) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop(threading.get_ident(), set()))
 
     def reset() -> None:
+        signal.set_wakeup_fd(-1)
         for each in held:
             each.close()
         while fds:

@@ -16,15 +16,12 @@ from modal_lite._transport.progress import RUNNING
 from modal_lite._worker import outcomes, reports
 from modal_lite._worker.callee import Callees
 from modal_lite._worker.chunks import Invoke, decode
-from modal_lite._worker.executor import Target
+from modal_lite._worker.executor import INTERRUPT_SIGNAL, Target
 from modal_lite._worker.generator_stream import GeneratorStream
 from modal_lite._worker.leases import Leases
 from modal_lite._worker.process import flush_output
 from modal_lite._worker.running_lease import FLUSH_INTERVAL, RunningLease
 from modal_lite.exception import InputCancellation
-
-INTERRUPT_SIGNAL = signal.SIGURG
-"""Ignored by default, so it harms no process that has no handler for it, and hardly used by anyone."""
 
 
 class SyncExecutor:

@@ -150,7 +150,6 @@ def about_me(_):
         else [],
         "random": random.random(),
         "sigchld": signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL,
-        "wakeup_fd": signal.set_wakeup_fd(-1),
     }
 
 

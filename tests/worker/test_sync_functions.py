@@ -154,7 +154,6 @@ def test_surroundings(plane: Plane, tmp_path: object) -> None:
     assert first["main_thread"]
     assert first["stdin"] == ""
     assert first["sigchld"]
-    assert first["wakeup_fd"] == -1
     assert len(first["fds"]) <= 3 + 3 + 2 + 1 + 1, first["fds"]
     other = plane.start("about_me").ready()
     (second,) = other.results(other.call(1))
