@@ -15,6 +15,7 @@ from modal_lite._core.stored import (
     StoredCall,
     StoredChunk,
     StoredDeployment,
+    StoredSchedule,
     StoredVariant,
     Unfinished,
 )
@@ -116,7 +117,8 @@ class Placer(Protocol):
 class Store(Protocol):
     """What a server keeps. All methods are called on one event loop.
 
-    Writes are queued in order and return at once; `committed` tells when they are safe.
+    Writes are queued in order and return at once; `committed` tells when they are safe. Those between which the loop
+    does nothing else are committed together, or not at all.
     """
 
     def committed(self) -> Awaitable[None]:
@@ -133,6 +135,18 @@ class Store(Protocol):
 
     def put_variant(self, variant: StoredVariant) -> None:
         """Enters a variant, or replaces it."""
+
+    def drop_deployment(self, app_id: str, version: int) -> None:
+        """Removes a deployment."""
+
+    def drop_app(self, app_id: str) -> None:
+        """Removes an app with its deployments and variants; not its calls."""
+
+    def put_schedule(self, schedule: StoredSchedule) -> None:
+        """Enters how far a schedule has come, or replaces it."""
+
+    def drop_schedule(self, function_id: str) -> None:
+        """Removes a schedule."""
 
     def put_call(self, call: StoredCall) -> None:
         """Enters a call."""
@@ -166,6 +180,9 @@ class Store(Protocol):
 
     async def find_call(self, call_id: str) -> StoredCall | None:
         """A call, None if it is not known."""
+
+    async def list_calls(self, app_id: str | None, unfinished: bool, limit: int) -> list[StoredCall]:
+        """The newest calls, newest first; of one app, and of those that have not finished, if told so."""
 
     async def find_output(self, call_id: str, index: int) -> Output | None:
         """The output that holds the input, None if there is none."""

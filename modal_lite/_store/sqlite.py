@@ -18,6 +18,7 @@ from modal_lite._core.stored import (
     StoredCall,
     StoredChunk,
     StoredDeployment,
+    StoredSchedule,
     StoredVariant,
     Unfinished,
 )
@@ -33,8 +34,12 @@ _sizes = msgspec.msgpack.Decoder(tuple[int, ...])
 _failure = msgspec.msgpack.Decoder(Failure)
 _graph = msgspec.msgpack.Decoder(list[InputInfo])
 
-_PUT_APP = "INSERT OR REPLACE INTO apps VALUES (?, ?, ?, ?, ?, ?)"
+_PUT_APP = "INSERT OR REPLACE INTO apps VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_DEPLOYMENT = "INSERT INTO deployments VALUES (?, ?, ?)"
+_DROP_DEPLOYMENT = "DELETE FROM deployments WHERE app_id = ? AND version = ?"
+_DROP_APP = tuple(f"DELETE FROM {table} WHERE app_id = ?" for table in ("apps", "deployments", "variants"))
+_PUT_SCHEDULE = "INSERT OR REPLACE INTO schedules VALUES (?, ?)"
+_DROP_SCHEDULE = "DELETE FROM schedules WHERE function_id = ?"
 _PUT_VARIANT = "INSERT OR REPLACE INTO variants VALUES (?, ?, ?)"
 _PUT_CALL = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
 _PUT_CHUNK = "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)"
@@ -105,7 +110,7 @@ class SqliteStore:
 
     def put_app(self, app: StoredApp) -> None:
         """See `Store.put_app`."""
-        self._put(_PUT_APP, (app.app_id, app.environment, app.name, app.state, app.created, app.version))
+        self._put(_PUT_APP, (app.app_id, app.environment, app.name, app.state, app.created, app.version, app.stopped))
 
     def put_deployment(self, deployment: StoredDeployment) -> None:
         """See `Store.put_deployment`."""
@@ -114,6 +119,23 @@ class SqliteStore:
     def put_variant(self, variant: StoredVariant) -> None:
         """See `Store.put_variant`."""
         self._put(_PUT_VARIANT, (variant.request.function_id, variant.app_id, _pack(variant)))
+
+    def drop_deployment(self, app_id: str, version: int) -> None:
+        """See `Store.drop_deployment`."""
+        self._put(_DROP_DEPLOYMENT, (app_id, version))
+
+    def drop_app(self, app_id: str) -> None:
+        """See `Store.drop_app`."""
+        for statement in _DROP_APP:
+            self._put(statement, (app_id,))
+
+    def put_schedule(self, schedule: StoredSchedule) -> None:
+        """See `Store.put_schedule`."""
+        self._put(_PUT_SCHEDULE, (schedule.function_id, _pack(schedule)))
+
+    def drop_schedule(self, function_id: str) -> None:
+        """See `Store.drop_schedule`."""
+        self._put(_DROP_SCHEDULE, (function_id,))
 
     def put_call(self, call: StoredCall) -> None:
         """See `Store.put_call`."""
@@ -177,15 +199,18 @@ class SqliteStore:
         """See `Store.load_catalogue`."""
         read = self._reader.execute
         apps = [
-            StoredApp(app_id, environment, name, AppState(state), created, version)
-            for app_id, environment, name, state, created, version in read("SELECT * FROM apps")
+            StoredApp(app_id, environment, name, AppState(state), created, version, stopped)
+            for app_id, environment, name, state, created, version, stopped in read("SELECT * FROM apps")
         ]
         deployments = [
             msgspec.msgpack.decode(data, type=StoredDeployment)
             for (data,) in read("SELECT data FROM deployments ORDER BY app_id, version")
         ]
         variants = [msgspec.msgpack.decode(data, type=StoredVariant) for (data,) in read("SELECT data FROM variants")]
-        return Catalogue(apps, deployments, variants)
+        schedules = [
+            msgspec.msgpack.decode(data, type=StoredSchedule) for (data,) in read("SELECT data FROM schedules")
+        ]
+        return Catalogue(apps, deployments, variants, schedules)
 
     async def load_unfinished(self) -> list[Unfinished]:
         """See `Store.load_unfinished`."""
@@ -196,6 +221,14 @@ class SqliteStore:
         """See `Store.find_call`."""
         row = self._one(f"SELECT {_CALL_COLUMNS} FROM calls WHERE call_id = ?", call_id)
         return None if row is None else _call(row)
+
+    async def list_calls(self, app_id: str | None, unfinished: bool, limit: int) -> list[StoredCall]:
+        """See `Store.list_calls`."""
+        conditions = ["app_id = ?"] * (app_id is not None) + ["finished IS NULL"] * unfinished
+        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        values = (limit,) if app_id is None else (app_id, limit)
+        rows = self._reader.execute(f"SELECT {_CALL_COLUMNS} FROM calls {where}ORDER BY rowid DESC LIMIT ?", values)
+        return [_call(row) for row in rows.fetchall()]
 
     async def find_output(self, call_id: str, index: int) -> Output | None:
         """See `Store.find_output`."""

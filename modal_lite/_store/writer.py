@@ -23,6 +23,9 @@ class Writer:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._loop = asyncio.get_running_loop()
+        self._fresh: list[tuple[str, Row]] = []
+        """What the loop's present step has queued: the thread gets it as a whole, and so commits it as a whole."""
+        self._fresh_waiting: list[OnCommit] = []
         self._changed = threading.Condition()
         self._rows: list[tuple[str, Row]] = []
         self._waiting: list[OnCommit] = []
@@ -32,13 +35,16 @@ class Writer:
         self._thread.start()
 
     def put(self, statement: str, row: Row) -> None:
-        """Queues a statement with its values."""
-        with self._changed:
-            self._rows.append((statement, row))
-            self._changed.notify()
+        """Queues a statement with its values. It is committed together with those of the loop's present step."""
+        if not self._fresh:
+            self._loop.call_soon(self._hand_over)
+        self._fresh.append((statement, row))
 
     def on_commit(self, callback: OnCommit) -> None:
         """Has the callback called on the loop once all that was queued is committed, with what went wrong, if so."""
+        if self._fresh:
+            self._fresh_waiting.append(callback)
+            return
         with self._changed:
             if self._rows or self._writing:
                 self._waiting.append(callback)
@@ -48,10 +54,18 @@ class Writer:
 
     async def close(self) -> None:
         """Commits what is queued and ends the thread."""
+        self._hand_over()
         with self._changed:
             self._closing = True
             self._changed.notify()
         await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        with self._changed:
+            self._rows += self._fresh
+            self._waiting += self._fresh_waiting
+            self._changed.notify()
+        self._fresh, self._fresh_waiting = [], []
 
     def _run(self) -> None:
         try:
