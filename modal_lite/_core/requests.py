@@ -232,7 +232,7 @@ class PutSnapshot(Request, frozen=True, tag=61):
 class Schedule(msgspec.Struct, frozen=True, array_like=True):
     """When a deployed function runs by itself: one of the two, not checked yet."""
 
-    period: dict[str, float] | None = None
+    period: dict[str, int | float] | None = None
     """The fields of a `Period`."""
     cron: tuple[str, str] | None = None
     """The notation and the time zone of a `Cron`."""

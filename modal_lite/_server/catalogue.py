@@ -18,6 +18,7 @@ from modal_lite._core.messages import MainModule
 from modal_lite._core.requests import AddVariant, DeployApp, DeployedFunction, FunctionDefinition, Source
 from modal_lite._core.stored import AppState, StoredApp, StoredDeployment, StoredVariant
 from modal_lite._server.plane import Environment
+from modal_lite._server.schedules import Schedules
 from modal_lite._server.service import variant_of
 from modal_lite.exception import InvalidError, NotFoundError
 
@@ -78,6 +79,7 @@ class Catalogue:
     def __init__(self, store: Store, snapshots: Path) -> None:
         self._store = store
         self._snapshots = snapshots
+        self.schedules = Schedules()
         self._apps: dict[str, DeployedApp] = {}
         self._names: dict[tuple[str, str], DeployedApp] = {}
         self._owners: dict[str, DeployedApp] = {}
@@ -98,6 +100,7 @@ class Catalogue:
         for variant in stored.variants:
             if variant.app_id in self._apps:
                 self._enter_variant(self._apps[variant.app_id], variant.request)
+        self.schedules.load(stored.schedules)
 
     def _own(self, app: DeployedApp, deployment: StoredDeployment) -> None:
         for function in deployment.functions:
@@ -137,8 +140,9 @@ class Catalogue:
 
     def stop(self, app: DeployedApp) -> None:
         """The app can be looked up no more. Its name is free."""
-        app.stored = msgspec.structs.replace(app.stored, state=AppState.STOPPED)
+        app.stored = msgspec.structs.replace(app.stored, state=AppState.STOPPED, stopped=time.time())
         self._store.put_app(app.stored)
+        self._reschedule(app)
         self._names.pop((app.stored.environment, app.stored.name), None)
         for function_id in [key for key, owner in self._owners.items() if owner is app]:
             del self._owners[function_id]
@@ -163,6 +167,16 @@ class Catalogue:
         self._own(app, deployment)
         self._store.put_deployment(deployment)
         self._store.put_app(app.stored)
+        self._reschedule(app)
+
+    def _reschedule(self, app: DeployedApp) -> None:
+        # An app that is to end as soon as it is idle has nothing to wait for.
+        functions = app.current.functions if app.is_deployed and not app.current.ephemeral else []
+        changed, dropped = self.schedules.replace(app.stored.app_id, functions, time.time())
+        for schedule in changed:
+            self._store.put_schedule(schedule)
+        for function_id in dropped:
+            self._store.drop_schedule(function_id)
 
     def _named(self, app: DeployedApp, function: DeployedFunction, app_name: str) -> DeployedFunction:
         """The function with its lasting id."""

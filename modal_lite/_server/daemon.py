@@ -97,6 +97,7 @@ async def _serve(directory: DataDirectory, listen: Listen, on_ready: Callable[[S
                 await stop.wait()
                 logger.info("ending")
                 stop.clear()
+                service.rest()
                 await _drain(service, stop)
                 # Before the clients' sessions end, which would take back what they have not finished.
                 service.seal()

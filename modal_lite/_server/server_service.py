@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from modal_lite._core import snapshot
+from modal_lite._core.ids import new_id
 from modal_lite._core.interfaces import OnEnd, Store
 from modal_lite._core.messages import Encoding
 from modal_lite._core.payload import Payload
@@ -46,16 +47,19 @@ from modal_lite._core.requests import (
     RunCall,
     StartCall,
 )
+from modal_lite._core.serialization import dumps
 from modal_lite._core.stored import StoredCall, StoredChunk, Unfinished
 from modal_lite._scheduler import events
 from modal_lite._scheduler.introspection import call_graph
 from modal_lite._server.calls import Chunk
 from modal_lite._server.catalogue import Catalogue, DeployedApp, check_names, split_version, version_id
 from modal_lite._server.durable import KEEP_CALLS, KEEP_OUTPUTS, DurableCall, DurableCalls, remaining
+from modal_lite._server.firing import Firing
 from modal_lite._server.plane import ControlPlane
+from modal_lite._server.schedules import check_schedules
 from modal_lite._server.service import Service, parent_of
 from modal_lite.call_graph import InputInfo
-from modal_lite.exception import ExecutionError, InvalidError, NotFoundError
+from modal_lite.exception import Error, ExecutionError, InvalidError, NotFoundError
 
 logger = logging.getLogger("modal_lite.server")
 
@@ -84,6 +88,7 @@ class ServerService(Service):
         self.catalogue = Catalogue(store, snapshots)
         self._store = store
         self._snapshots = snapshots
+        self._firing = Firing(self.catalogue.schedules, self._fire)
         self._retired: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._deploying = asyncio.Lock()
@@ -110,9 +115,14 @@ class ServerService(Service):
         unfinished = await self._store.load_unfinished()
         for each in unfinished:
             self._resume(each)
+        self._own(self._firing.run())
         self._own(self._expire_forever())
         self._own(self._stop_ephemeral())
         self._own(self._give_up_abandoned([each.call.call_id for each in unfinished if not each.call.closed]))
+
+    def rest(self) -> None:
+        """The server is about to end: what is due from now on is left to its next start."""
+        self._firing.stop()
 
     def seal(self) -> None:
         """Stores nothing any more of what ends: it does so because the server ends, and is to be done again."""
@@ -166,17 +176,20 @@ class ServerService(Service):
 
     async def _deploy(self, request: DeployApp, payload: Payload) -> Reply:
         check_names(request)
+        check_schedules(request.functions)
         digest = request.source.digest
         if not snapshot.is_digest(digest) or not (self._snapshots / digest).is_dir():
             raise NotFoundError(f"The server has no source snapshot {digest!r:.100}.")
         async with self._deploying:
             app = self.catalogue.deploy(request)
+            self._firing.changed()
             return await self._deployed(app)
 
     async def roll_back(self, app: DeployedApp, version: int | None) -> Deployed:
         """Deploys an earlier version of the app once more; None: the one before the current one."""
         async with self._deploying:
             self.catalogue.roll_back(app, app.previous if version is None else version)
+            self._firing.changed()
             return await self._deployed(app)
 
     async def stop_app(self, app: DeployedApp) -> None:
@@ -354,6 +367,25 @@ class ServerService(Service):
 
     def _graph(self, call_id: str) -> list[InputInfo]:
         return call_graph(self._running().scheduler, call_id, self._describe)
+
+    async def _fire(self, function_id: str, now: float) -> None:
+        """Calls a function that is due by its schedule, as `spawn` does but with nobody to ask again if that fails."""
+        definition, call_id = self._definition(function_id), new_id("fc")
+        kind = CallKind.DETACHED if definition.is_generator else CallKind.SPAWNED
+        payload = dumps(((), {}))
+        # In one transaction, before it runs: whenever the server is killed, the run is either due or made.
+        call = self._accept(StartCall(call_id, function_id, kind, None), closed=True)
+        self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
+        self._store.put_schedule(self.catalogue.schedules.ran(function_id, call_id, now))
+        try:
+            await self._store.committed()
+            self._put_in_plane(call.function_id)
+        except Error as error:  # the disk is full, or the app was stopped meanwhile
+            logger.error("%s was due and could not be called: %s", definition.tag, error)
+            self._store.drop_call(call_id)
+            return
+        logger.info("%s runs by its schedule, as %s", definition.tag, call_id)
+        self._running().open_call(call, None, Chunk(Encoding.CALL, payload, 1))
 
     # --- after a restart ---------------------------------------------------------------------------------------------
 
