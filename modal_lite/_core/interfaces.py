@@ -114,6 +114,22 @@ class Placer(Protocol):
         """Ends every container within `grace` seconds, by force after that, and whatever else was started."""
 
 
+class StoreFigures(msgspec.Struct, frozen=True):
+    """What a store counts, since it was opened but for the first two."""
+
+    calls: int
+    """Calls that are in it."""
+    queued: int
+    """Statements that wait to be written."""
+    commits: int
+    failed: int
+    """Transactions that failed."""
+    statements: int
+    """Those of the transactions that did not."""
+    seconds: float
+    """That the transactions took."""
+
+
 class Store(Protocol):
     """What a server keeps. All methods are called on one event loop.
 
@@ -189,6 +205,9 @@ class Store(Protocol):
 
     async def find_graph(self, call_id: str) -> list[InputInfo]:
         """The graph of a call that has finished."""
+
+    async def figures(self) -> StoreFigures:
+        """What it counts."""
 
     async def close(self) -> None:
         """Commits what is queued and closes the store."""

@@ -29,6 +29,14 @@ def understood(schedule: Schedule) -> Period | Cron:
         raise InvalidError(f"This is no schedule: {error}.") from None
 
 
+def spelled(schedule: Schedule) -> str:
+    """The schedule as somebody would write it."""
+    if schedule.cron is not None:
+        return f"Cron({schedule.cron[0]!r}, {schedule.cron[1]!r})"
+    fields = schedule.period or {}
+    return f"Period({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
+
+
 def check_schedules(functions: Iterable[DeployedFunction]) -> None:
     """Raises InvalidError for a schedule that makes no sense, or that was never to run."""
     for function in functions:
@@ -116,9 +124,10 @@ class Schedules:
             entry.plan()
         return entry.stored
 
-    def next_time(self) -> float | None:
-        """When a function is due next, None if none will be."""
-        return min((entry.next for entry in self._entries.values() if entry.next is not None), default=None)
+    def next_time(self, app_id: str | None = None) -> float | None:
+        """When a function, of this app if one is given, is due next; None if none will be."""
+        entries = [entry for entry in self._entries.values() if app_id is None or entry.stored.app_id == app_id]
+        return min((entry.next for entry in entries if entry.next is not None), default=None)
 
     def find(self, function_id: str) -> tuple[StoredSchedule, float | None] | None:
         """How far the schedule of a function has come, and its next run; None if it has no schedule."""

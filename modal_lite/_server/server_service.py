@@ -11,7 +11,7 @@ import msgspec
 
 from modal_lite._core import snapshot
 from modal_lite._core.ids import new_id
-from modal_lite._core.interfaces import OnEnd, Store
+from modal_lite._core.interfaces import OnEnd, Store, StoreFigures
 from modal_lite._core.messages import Encoding
 from modal_lite._core.payload import Payload
 from modal_lite._core.request_base import Reply
@@ -50,13 +50,15 @@ from modal_lite._core.requests import (
 from modal_lite._core.serialization import dumps
 from modal_lite._core.stored import StoredCall, StoredChunk, Unfinished
 from modal_lite._scheduler import events
-from modal_lite._scheduler.introspection import call_graph
+from modal_lite._scheduler.introspection import call_graph, function_stats
+from modal_lite._server.api import FunctionView
 from modal_lite._server.calls import Chunk
 from modal_lite._server.catalogue import Catalogue, DeployedApp, check_names, split_version, version_id
 from modal_lite._server.durable import KEEP_CALLS, KEEP_OUTPUTS, DurableCall, DurableCalls, remaining
 from modal_lite._server.firing import Firing
+from modal_lite._server.observed_plane import ObservedPlane
 from modal_lite._server.plane import ControlPlane
-from modal_lite._server.schedules import check_schedules
+from modal_lite._server.schedules import check_schedules, spelled
 from modal_lite._server.service import Service, parent_of
 from modal_lite.call_graph import InputInfo
 from modal_lite.exception import Error, ExecutionError, InvalidError, NotFoundError
@@ -162,6 +164,48 @@ class ServerService(Service):
             "calls": sum(not call.finished for call in plane.scheduler.calls.values()),
         }
 
+    async def metrics(self, render: Callable[[ObservedPlane, list[DeployedApp], StoreFigures], bytes]) -> bytes:
+        """What `render` makes of the figures of the moment."""
+        apps = [app for app in self.catalogue.apps() if app.is_deployed]
+        return render(self._observed(), apps, await self._store.figures())
+
+    def describe_functions(self, app: DeployedApp) -> list[FunctionView]:
+        """The functions of the app's current version, and what they do at the moment."""
+        of_tag = self._observed().functions_by_tag()
+        views = []
+        for function in app.current.functions:
+            tag, function_id = function.definition.tag, function.definition.function_id
+            stats = [function_stats(each) for each in of_tag.get((app.stored.app_id, tag), [])]
+            stored, next_run = self.catalogue.schedules.find(function_id) or (None, None)
+            views.append(
+                FunctionView(
+                    tag,
+                    function_id,
+                    function.methods is not None,
+                    sum(each.backlog for each in stats),
+                    sum(each.num_running_inputs for each in stats),
+                    sum(each.num_total_runners for each in stats),
+                    None if stored is None else spelled(stored.schedule),
+                    next_run,
+                    None if stored is None else stored.last,
+                    None if stored is None else stored.call_id,
+                )
+            )
+        return views
+
+    async def list_calls(self, app_id: str | None, unfinished: bool, limit: int) -> list[StoredCall]:
+        """The newest stored calls. See `Store.list_calls`."""
+        return await self._store.list_calls(app_id, unfinished, limit)
+
+    async def find_call(self, call_id: str) -> StoredCall:
+        """A stored call. Raises NotFoundError."""
+        return await self._durable.find(call_id)
+
+    def _observed(self) -> ObservedPlane:
+        plane = self._running()
+        assert isinstance(plane, ObservedPlane)
+        return plane
+
     # --- deployments -------------------------------------------------------------------------------------------------
 
     async def _has_snapshot(self, request: HasSnapshot, payload: Payload) -> Reply:
@@ -197,6 +241,7 @@ class ServerService(Service):
         self.catalogue.stop(app)
         function_ids = self._apps.pop(app.stored.app_id, [])
         self._retired -= set(function_ids)
+        self._observed().figures.forget(app.stored.app_id)
         await self._running().remove_functions(function_ids, hurried=False)
         await self._store.committed()
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from modal_lite._core.interfaces import StoreFigures
 from modal_lite._core.messages import Encoding, Failure
 from modal_lite._core.payload import EMPTY, Buffer, Payload
 from modal_lite._core.requests import CallKind, Output
@@ -247,6 +248,12 @@ class SqliteStore:
         """See `Store.find_graph`."""
         row = self._one("SELECT graph FROM calls WHERE call_id = ?", call_id)
         return [] if row is None or row[0] is None else _graph.decode(row[0])
+
+    async def figures(self) -> StoreFigures:
+        """See `Store.figures`."""
+        writer = self._writer
+        (calls,) = self._one("SELECT count(*) FROM calls")
+        return StoreFigures(calls, writer.queued, writer.commits, writer.failed, writer.statements, writer.seconds)
 
     def _one(self, statement: str, *values: Any) -> Any:
         return self._reader.execute(statement, values).fetchone()

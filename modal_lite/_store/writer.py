@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,8 +32,16 @@ class Writer:
         self._waiting: list[OnCommit] = []
         self._writing = False
         self._closing = False
+        # Written by the thread alone.
+        self.commits = self.failed = self.statements = 0
+        self.seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="modal_lite store")
         self._thread.start()
+
+    @property
+    def queued(self) -> int:
+        """Statements that wait for the next transaction."""
+        return len(self._fresh) + len(self._rows)
 
     def put(self, statement: str, row: Row) -> None:
         """Queues a statement with its values. It is committed together with those of the loop's present step."""
@@ -87,6 +96,7 @@ class Writer:
 
     def _commit(self, rows: list[tuple[str, Row]]) -> Exception | None:
         database = self._database
+        began = time.monotonic()
         try:
             database.execute("BEGIN IMMEDIATE")
             at = 0
@@ -98,9 +108,14 @@ class Writer:
             database.execute("COMMIT")
         except Exception as error:  # Whatever it is, the thread has to go on.
             logger.exception("%d statements could not be written", len(rows))
+            self.failed += 1
             if database.in_transaction:
                 database.execute("ROLLBACK")
             return error
+        finally:
+            self.seconds += time.monotonic() - began
+        self.commits += 1
+        self.statements += len(rows)
         return None
 
 
