@@ -18,6 +18,7 @@ from modal_lite._core.messages import MainModule
 from modal_lite._core.requests import AddVariant, DeployApp, DeployedFunction, FunctionDefinition, Source
 from modal_lite._core.stored import AppState, StoredApp, StoredDeployment, StoredVariant
 from modal_lite._server.plane import Environment
+from modal_lite._server.pruning import KEEP_STOPPED, KEEP_VERSIONS
 from modal_lite._server.schedules import Schedules
 from modal_lite._server.service import variant_of
 from modal_lite.exception import InvalidError, NotFoundError
@@ -147,6 +148,38 @@ class Catalogue:
         for function_id in [key for key, owner in self._owners.items() if owner is app]:
             del self._owners[function_id]
             self._variants.pop(function_id, None)
+
+    def prune(self, in_use: set[tuple[str, int]], now: float) -> list[str]:
+        """Forgets what is too old: versions of apps that run, and apps that were stopped.
+
+        Args:
+            in_use: App and version of what the control plane knows; these stay.
+            now: Seconds since the epoch.
+
+        Returns:
+            The ids of the apps of which nothing is known any more.
+        """
+        gone = []
+        for app in self.apps():
+            stopped, used = app.stored.stopped, {version for app_id, version in in_use if app_id == app.stored.app_id}
+            if app.is_deployed:
+                for version in sorted(set(app.deployments) - {app.stored.version} - used)[:-KEEP_VERSIONS]:
+                    del app.deployments[version]
+                    self._store.drop_deployment(app.stored.app_id, version)
+            elif not used and stopped is not None and stopped < now - KEEP_STOPPED:
+                del self._apps[app.stored.app_id]
+                self._store.drop_app(app.stored.app_id)
+                gone.append(app.stored.app_id)
+        return gone
+
+    def needed_snapshots(self, in_use: set[tuple[str, int]]) -> set[str]:
+        """The digests of the sources that there are to be: of apps that can be called, and of what is in use."""
+        return {
+            deployment.source.digest
+            for app in self.apps()
+            for version, deployment in app.deployments.items()
+            if app.is_deployed or (app.stored.app_id, version) in in_use
+        }
 
     def _add_deployment(
         self,

@@ -92,7 +92,7 @@ async def _serve(directory: DataDirectory, listen: Listen, on_ready: Callable[[S
             await service.open()
             async with _listening(directory, listen, interface.application, sessions):
                 directory.write_info(info)
-                logger.info("listening on %s", info.url)
+                logger.info("listening", extra={"url": info.url, "pid": info.pid, "version": info.version})
                 on_ready(info)
                 await stop.wait()
                 logger.info("ending")
@@ -121,7 +121,7 @@ def _make_service(directory: DataDirectory, store: SqliteStore, logs: AppLogs) -
         assert isinstance(service, ServerService)
         return ObservedPlane(LocalPlacer, service.catalogue.environment, service, on_output)
 
-    return ServerService(make_plane, store, directory.snapshots)
+    return ServerService(make_plane, store, directory.snapshots, logs)
 
 
 @asynccontextmanager

@@ -52,12 +52,14 @@ from modal_lite._core.stored import StoredCall, StoredChunk, Unfinished
 from modal_lite._scheduler import events
 from modal_lite._scheduler.introspection import call_graph, function_stats
 from modal_lite._server.api import FunctionView
+from modal_lite._server.app_logs import AppLogs
 from modal_lite._server.calls import Chunk
 from modal_lite._server.catalogue import Catalogue, DeployedApp, check_names, split_version, version_id
 from modal_lite._server.durable import KEEP_CALLS, KEEP_OUTPUTS, DurableCall, DurableCalls, remaining
 from modal_lite._server.firing import Firing
 from modal_lite._server.observed_plane import ObservedPlane
 from modal_lite._server.plane import ControlPlane
+from modal_lite._server.pruning import remove_snapshots, touch
 from modal_lite._server.schedules import check_schedules, spelled
 from modal_lite._server.service import Service, parent_of
 from modal_lite.call_graph import InputInfo
@@ -83,13 +85,17 @@ class ServerService(Service):
         make_plane: As for `Service`.
         store: What outlives the server. Closed by whoever made it.
         snapshots: The folder of source snapshots.
+        logs: What containers wrote.
     """
 
-    def __init__(self, make_plane: Callable[[Service], ControlPlane], store: Store, snapshots: Path) -> None:
+    def __init__(
+        self, make_plane: Callable[[Service], ControlPlane], store: Store, snapshots: Path, logs: AppLogs
+    ) -> None:
         super().__init__(make_plane)
         self.catalogue = Catalogue(store, snapshots)
         self._store = store
         self._snapshots = snapshots
+        self._logs = logs
         self._firing = Firing(self.catalogue.schedules, self._fire)
         self._retired: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,7 +124,7 @@ class ServerService(Service):
         for each in unfinished:
             self._resume(each)
         self._own(self._firing.run())
-        self._own(self._expire_forever())
+        self._own(self._tidy_forever())
         self._own(self._stop_ephemeral())
         self._own(self._give_up_abandoned([each.call.call_id for each in unfinished if not each.call.closed]))
 
@@ -209,7 +215,10 @@ class ServerService(Service):
     # --- deployments -------------------------------------------------------------------------------------------------
 
     async def _has_snapshot(self, request: HasSnapshot, payload: Payload) -> Reply:
-        return Found(snapshot.is_digest(request.digest) and (self._snapshots / request.digest).is_dir())
+        if not snapshot.is_digest(request.digest):
+            return Found(False)
+        touch(self._snapshots / request.digest)
+        return Found((self._snapshots / request.digest).is_dir())
 
     async def _put_snapshot(self, request: PutSnapshot, payload: Payload) -> Reply:
         data = b"".join(payload.parts)
@@ -222,9 +231,9 @@ class ServerService(Service):
         check_names(request)
         check_schedules(request.functions)
         digest = request.source.digest
-        if not snapshot.is_digest(digest) or not (self._snapshots / digest).is_dir():
-            raise NotFoundError(f"The server has no source snapshot {digest!r:.100}.")
         async with self._deploying:
+            if not snapshot.is_digest(digest) or not (self._snapshots / digest).is_dir():
+                raise NotFoundError(f"The server has no source snapshot {digest!r:.100}.")
             app = self.catalogue.deploy(request)
             self._firing.changed()
             return await self._deployed(app)
@@ -239,6 +248,7 @@ class ServerService(Service):
     async def stop_app(self, app: DeployedApp) -> None:
         """Ends an app: its calls are cancelled, its containers stopped; returns when they are gone."""
         self.catalogue.stop(app)
+        logger.info("stopped an app", extra=_about(app))
         function_ids = self._apps.pop(app.stored.app_id, [])
         self._retired -= set(function_ids)
         self._observed().figures.forget(app.stored.app_id)
@@ -247,6 +257,7 @@ class ServerService(Service):
 
     async def _deployed(self, app: DeployedApp) -> Deployed:
         await self._store.committed()
+        logger.info("deployed an app", extra=_about(app))
         before = list(self._apps.get(app.stored.app_id, []))
         await self._start(app)
         for function_id in before:
@@ -429,7 +440,8 @@ class ServerService(Service):
             logger.error("%s was due and could not be called: %s", definition.tag, error)
             self._store.drop_call(call_id)
             return
-        logger.info("%s runs by its schedule, as %s", definition.tag, call_id)
+        about = {"app": definition.app_name, "function": definition.tag, "call": call_id}
+        logger.info("a function runs by its schedule", extra=about)
         self._running().open_call(call, None, Chunk(Encoding.CALL, payload, 1))
 
     # --- after a restart ---------------------------------------------------------------------------------------------
@@ -496,11 +508,34 @@ class ServerService(Service):
                     await self.stop_app(app)
             idle = {app.stored.app_id for app in unused}
 
-    async def _expire_forever(self) -> None:
+    async def _tidy_forever(self) -> None:
         while True:
             now = time.time()
             self._store.expire(now - KEEP_OUTPUTS, now - KEEP_CALLS)
+            try:
+                await self._prune(now)
+            except OSError as error:
+                logger.error("what nothing needs any more could not be deleted: %s", error)
             await asyncio.sleep(EXPIRY)
+
+    async def _prune(self, now: float) -> None:
+        """Deletes old versions, apps that were stopped long ago, and the sources that nothing needs then."""
+        # Nothing is deployed meanwhile, so that what is not needed stays so.
+        async with self._deploying:
+            in_use = {
+                (definition.app_id, version)
+                for function_id, definition in self._running().functions.items()
+                if (version := split_version(function_id)[1]) is not None
+            }
+            gone = self.catalogue.prune(in_use, now)
+            needed = self.catalogue.needed_snapshots(in_use)
+            # Their files go when no restart can bring them back.
+            await self._store.committed()
+            removed = await asyncio.to_thread(remove_snapshots, self._snapshots, needed, now)
+        for app_id in gone:
+            self._logs.remove(app_id)
+        if gone or removed:
+            logger.info("deleted what nothing needs", extra={"apps": gone, "snapshots": removed})
 
     def _own(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -511,6 +546,12 @@ class ServerService(Service):
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a task of the server failed", exc_info=error)
+
+
+def _about(app: DeployedApp) -> dict[str, Any]:
+    """For the log."""
+    stored = app.stored
+    return {"app": stored.name, "environment": stored.environment, "app_id": stored.app_id, "version": stored.version}
 
 
 async def _greet(request: Hello, payload: Payload) -> Reply:

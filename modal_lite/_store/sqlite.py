@@ -198,20 +198,7 @@ class SqliteStore:
 
     async def load_catalogue(self) -> Catalogue:
         """See `Store.load_catalogue`."""
-        read = self._reader.execute
-        apps = [
-            StoredApp(app_id, environment, name, AppState(state), created, version, stopped)
-            for app_id, environment, name, state, created, version, stopped in read("SELECT * FROM apps")
-        ]
-        deployments = [
-            msgspec.msgpack.decode(data, type=StoredDeployment)
-            for (data,) in read("SELECT data FROM deployments ORDER BY app_id, version")
-        ]
-        variants = [msgspec.msgpack.decode(data, type=StoredVariant) for (data,) in read("SELECT data FROM variants")]
-        schedules = [
-            msgspec.msgpack.decode(data, type=StoredSchedule) for (data,) in read("SELECT data FROM schedules")
-        ]
-        return Catalogue(apps, deployments, variants, schedules)
+        return read_catalogue(self._reader)
 
     async def load_unfinished(self) -> list[Unfinished]:
         """See `Store.load_unfinished`."""
@@ -270,6 +257,22 @@ class SqliteStore:
             "SELECT start, start + count FROM outputs WHERE call_id = ? ORDER BY start", (call.call_id,)
         )
         return Unfinished(call, chunks, done.fetchall())
+
+
+def read_catalogue(database: sqlite3.Connection) -> Catalogue:
+    """All apps in a database of the present version."""
+    read = database.execute
+    apps = [
+        StoredApp(app_id, environment, name, AppState(state), created, version, stopped)
+        for app_id, environment, name, state, created, version, stopped in read("SELECT * FROM apps")
+    ]
+    deployments = [
+        msgspec.msgpack.decode(data, type=StoredDeployment)
+        for (data,) in read("SELECT data FROM deployments ORDER BY app_id, version")
+    ]
+    variants = [msgspec.msgpack.decode(data, type=StoredVariant) for (data,) in read("SELECT data FROM variants")]
+    schedules = [msgspec.msgpack.decode(data, type=StoredSchedule) for (data,) in read("SELECT data FROM schedules")]
+    return Catalogue(apps, deployments, variants, schedules)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

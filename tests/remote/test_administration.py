@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,7 +47,8 @@ def app(server: Server) -> None:
 def test_what_there_is(server: Server) -> None:
     assert ask(server, "/healthz")[1] == {"status": "ok", "version": modal_lite.__version__, "pid": server.pid()}
     assert ask(server, "/openapi.json")[1] == json.loads(json.dumps(description(modal_lite.__version__)))
-    _, (listed,), _ = ask(server, "/v1/apps?environment=main")
+    _, apps, _ = ask(server, "/v1/apps?environment=main")
+    (listed,) = [each for each in apps if each["name"] == "app"]
     assert ask(server, "/v1/apps/main/app")[1] == listed and listed["next_run"] is None
     assert ask(server, f"/v1/apps/any/{listed['app_id']}")[1] == listed
     assert ask(server, "/v1/apps?environment=other")[1] == []
@@ -88,9 +91,10 @@ def test_calls_and_functions_while_they_run(server: Server) -> None:
 
 
 def test_metrics(server: Server) -> None:
+    server.deploy(APP, "counted")
     server.python(
         """
-        of = lambda tag: modal_lite.Function.from_name("app", tag)
+        of = lambda tag: modal_lite.Function.from_name("counted", tag)
         list(of("square").map(range(50)))
         of("square").spawn(1).get()
         try:
@@ -107,10 +111,48 @@ def test_metrics(server: Server) -> None:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    square, fails = ("app", "main", "square"), ("app", "fails", "main")
+    square, fails = ("counted", "main", "square"), ("counted", "fails", "main")
     assert found["modal_lite_attempts_total", *sorted([*square, "success"])] == 51
     assert found["modal_lite_attempts_total", *sorted([*fails, "user"])] == 1
     assert found["modal_lite_attempt_seconds_count", *square] == 51
     assert found["modal_lite_call_seconds_count", *square] == 2 and found["modal_lite_backlog", *square] == 0
     assert found["modal_lite_containers", *sorted([*square, "ready"])] >= 1
     assert found["modal_lite_stored_calls",] >= 1 and found["modal_lite_store_commits_total",] >= 2
+
+
+def test_the_log_says_what_was_deployed(server: Server) -> None:
+    lines = [json.loads(line) for line in server.directory.log.read_text().splitlines()]
+    (deployed,) = [line for line in lines if line["message"] == "deployed an app" and line["app"] == "app"]
+    assert deployed["version"] == 1 and deployed["environment"] == "main" and deployed["level"] == "info"
+    assert server.directory.output.read_text() == ""
+
+
+def test_a_backup_of_a_running_server_is_another_server(server: Server, tmp_path: Path) -> None:
+    call_id = server.python('show(modal_lite.Function.from_name("app", "square").spawn(7).object_id)')
+    gate = tmp_path / "gate"
+    waiting = server.python(f'show(modal_lite.Function.from_name("app", "gate").spawn({str(gate)!r}).object_id)')
+    server.python(f'show(modal_lite.FunctionCall.from_id("{call_id}").get())')
+    for file in (tmp_path / "backup.tar.gz", tmp_path / "backup.tar"):
+        server.cli("server", "backup", file)
+        assert file.stat().st_mode & 0o777 == 0o600
+    restored = Server(tmp_path)
+    with tarfile.open(tmp_path / "backup.tar.gz") as archive:
+        archive.extractall(restored.directory.path)
+    try:
+        restored.start()
+        gate.touch()
+        assert restored.python(
+            f"""
+            ids = [{call_id!r}, {waiting!r}]
+            show([modal_lite.FunctionCall.from_id(i).get(timeout=30) for i in ids] +
+                 [modal_lite.Function.from_name("app", "square").remote(8)])
+            """
+        ) == [49, "one", 64]
+    finally:
+        restored.stop()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_backup_of_nothing(own_server: Server) -> None:
+    failed = own_server.cli("server", "backup", own_server.folder / "backup.tar", check=False)
+    assert failed.returncode == 1 and "There is no server's state" in failed.stderr

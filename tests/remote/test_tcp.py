@@ -74,7 +74,9 @@ def test_with_a_wrong_token(server: Server, given: dict[str, str]) -> None:
     assert server.python(ASK) == ["AuthError", message]
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/openapi.json", "/v1/apps", "/v1/session", "/unknown"])
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/openapi.json", "/v1/apps", "/v1/session", "/v1/apps/main/app/stop", "/unknown"]
+)
 def test_no_path_is_open(server: Server, path: str) -> None:
     for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer \xff"}):
         request = urllib.request.Request(f"{server.url}{path}", headers=headers)  # type: ignore[attr-defined]
