@@ -6,6 +6,7 @@ Times are seconds since the epoch. From the table come the routes of the server,
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from modal_lite._server.app_logs import LogLine
 
@@ -21,10 +22,13 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No parameters."""
 
 
+# What may be left out of a query is UNSET and not None, which the text "null" would stand for.
+
+
 class OfEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of the list of apps."""
 
-    environment: str | None = None
+    environment: str | UnsetType = UNSET
     """Only those of this environment."""
 
 
@@ -38,14 +42,14 @@ class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class OfVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of a rollback."""
 
-    version: Version | None = None
+    version: Version | UnsetType = UNSET
     """The version to go back to; the one before the present one if it is left out."""
 
 
 class OfCalls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of the list of calls."""
 
-    app_id: str | None = None
+    app_id: str | UnsetType = UNSET
     """Only those of this app."""
     unfinished: bool = False
     """Only those that have not finished."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
 from modal_lite._core.data_directory import ServerInfo
 from modal_lite._core.requests import CancelCall
@@ -119,7 +120,7 @@ class HttpInterface:
     async def _list_apps(self, request: web.Request, query: OfEnvironment) -> list[AppView]:
         wanted = query.environment
         apps = self._service.catalogue.apps()
-        return [self._view(app) for app in apps if wanted is None or app.stored.environment == wanted]
+        return [self._view(app) for app in apps if wanted is UNSET or app.stored.environment == wanted]
 
     async def _app(self, request: web.Request, query: Nothing) -> AppView:
         return self._view(self._find(request))
@@ -152,7 +153,7 @@ class HttpInterface:
 
     async def _roll_back(self, request: web.Request, query: OfVersion) -> AppView:
         app = self._find(request)
-        await self._service.roll_back(app, query.version)
+        await self._service.roll_back(app, None if query.version is UNSET else query.version)
         return self._view(app)
 
     def _find(self, request: web.Request) -> DeployedApp:
@@ -181,7 +182,8 @@ class HttpInterface:
     # --- calls -------------------------------------------------------------------------------------------------------
 
     async def _list_calls(self, request: web.Request, query: OfCalls) -> list[CallView]:
-        calls = await self._service.list_calls(query.app_id, query.unfinished, query.limit)
+        app_id = None if query.app_id is UNSET else query.app_id
+        calls = await self._service.list_calls(app_id, query.unfinished, query.limit)
         return [_view_of_call(call) for call in calls]
 
     async def _call(self, request: web.Request, query: Nothing) -> CallView:

@@ -66,7 +66,7 @@ def _operation(operation: Operation, query: dict[str, Any], reply: Any, failed: 
         }
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
-    parameters += [{"name": name, "in": "query", "schema": _plain(schema)} for name, schema in query.items()]
+    parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in query.items()]
     described: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
     if operation.path == "/healthz":
         described["security"] = []
@@ -75,11 +75,3 @@ def _operation(operation: Operation, query: dict[str, Any], reply: Any, failed: 
     for status, text in _REFUSALS.items():
         answers[status] = {"description": text, "content": {"application/json": {"schema": failed}}}
     return described | {"responses": answers}
-
-
-def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter's schema: what may be None may be left out, and cannot be given as null."""
-    if "anyOf" not in schema:
-        return schema
-    (given,) = [choice for choice in schema["anyOf"] if choice != {"type": "null"}]
-    return dict(given)

@@ -66,6 +66,7 @@ def test_what_there_is(server: Server) -> None:
         ("/v1/calls?limit=1&limit=2", "GET", 400),
         ("/v1/calls?unknown=1", "GET", 400),
         ("/v1/apps/main/app/rollback?version=-1", "POST", 400),
+        ("/v1/apps/main/app/rollback?version=null", "POST", 400),
         ("/v1/apps/main/app/rollback?version=99", "POST", 404),
         ("/v1/apps/main/app/stop", "GET", 405),
         ("/nothing", "GET", 404),
