@@ -6,12 +6,13 @@ from modal_lite import config
 from modal_lite._client import _Client, server_client
 from modal_lite._core.address import address_of
 from modal_lite._core.data_directory import DataDirectory
-from modal_lite._core.requests import Deployed, DeployedFunction
+from modal_lite._core.requests import Deployed, DeployedFunction, Schedule
 from modal_lite._core.server_process import find_server, start_server
 from modal_lite._functions import _Function
 from modal_lite._source import snapshot_of
 from modal_lite.exception import InvalidError
 from modal_lite.output import say
+from modal_lite.schedule import Cron, Period
 
 if TYPE_CHECKING:
     from modal_lite._app import _App
@@ -52,4 +53,15 @@ def _exported(
     function: _Function[Any, Any, Any], methods: dict[str, tuple[bool, bool]] | None = None
 ) -> DeployedFunction:
     # The ids are the server's to give.
-    return DeployedFunction(function._definition("", "", ""), function.info.is_async, methods)
+    definition = function._definition("", "", "")
+    return DeployedFunction(definition, function.info.is_async, methods, _schedule(function._schedule))
+
+
+def _schedule(schedule: Period | Cron | None) -> Schedule | None:
+    match schedule:
+        case None:
+            return None
+        case Cron():
+            return Schedule(cron=(schedule.cron_string, schedule.timezone))
+    fields = {name: getattr(schedule, name) for name in schedule.__struct_fields__}
+    return Schedule(period={name: value for name, value in fields.items() if value})

@@ -30,6 +30,8 @@ class DataDirectory:
         self.info = path / "server.json"
         self.state = path / "state.db"
         self.log = path / "server.log"
+        self.output = path / "server.out"
+        """What a server in the background prints: why it did not start."""
         self.snapshots = path / "snapshots"
         self.app_logs = path / "logs"
 

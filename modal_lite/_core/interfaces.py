@@ -15,6 +15,7 @@ from modal_lite._core.stored import (
     StoredCall,
     StoredChunk,
     StoredDeployment,
+    StoredSchedule,
     StoredVariant,
     Unfinished,
 )
@@ -113,10 +114,27 @@ class Placer(Protocol):
         """Ends every container within `grace` seconds, by force after that, and whatever else was started."""
 
 
+class StoreFigures(msgspec.Struct, frozen=True):
+    """What a store counts, since it was opened but for the first two."""
+
+    calls: int
+    """Calls that are in it."""
+    queued: int
+    """Statements that wait to be written."""
+    commits: int
+    failed: int
+    """Transactions that failed."""
+    rows: int
+    """Those of the transactions that did not."""
+    seconds: float
+    """That the transactions took."""
+
+
 class Store(Protocol):
     """What a server keeps. All methods are called on one event loop.
 
-    Writes are queued in order and return at once; `committed` tells when they are safe.
+    Writes are queued in order and return at once; `committed` tells when they are safe. Those between which the loop
+    does nothing else are committed together, or not at all.
     """
 
     def committed(self) -> Awaitable[None]:
@@ -133,6 +151,18 @@ class Store(Protocol):
 
     def put_variant(self, variant: StoredVariant) -> None:
         """Enters a variant, or replaces it."""
+
+    def drop_deployment(self, app_id: str, version: int) -> None:
+        """Removes a deployment."""
+
+    def drop_app(self, app_id: str) -> None:
+        """Removes an app with its deployments and variants; not its calls."""
+
+    def put_schedule(self, schedule: StoredSchedule) -> None:
+        """Enters how far a schedule has come, or replaces it."""
+
+    def drop_schedule(self, function_id: str) -> None:
+        """Removes a schedule."""
 
     def put_call(self, call: StoredCall) -> None:
         """Enters a call."""
@@ -167,11 +197,17 @@ class Store(Protocol):
     async def find_call(self, call_id: str) -> StoredCall | None:
         """A call, None if it is not known."""
 
+    async def list_calls(self, app_id: str | None, unfinished: bool, limit: int) -> list[StoredCall]:
+        """The newest calls, newest first; of one app, and of those that have not finished, if told so."""
+
     async def find_output(self, call_id: str, index: int) -> Output | None:
         """The output that holds the input, None if there is none."""
 
     async def find_graph(self, call_id: str) -> list[InputInfo]:
         """The graph of a call that has finished."""
+
+    async def figures(self) -> StoreFigures:
+        """What it counts."""
 
     async def close(self) -> None:
         """Commits what is queued and closes the store."""

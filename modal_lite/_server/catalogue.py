@@ -18,6 +18,8 @@ from modal_lite._core.messages import MainModule
 from modal_lite._core.requests import AddVariant, DeployApp, DeployedFunction, FunctionDefinition, Source
 from modal_lite._core.stored import AppState, StoredApp, StoredDeployment, StoredVariant
 from modal_lite._server.plane import Environment
+from modal_lite._server.pruning import KEEP_STOPPED, KEEP_VERSIONS
+from modal_lite._server.schedules import Schedules
 from modal_lite._server.service import variant_of
 from modal_lite.exception import InvalidError, NotFoundError
 
@@ -78,6 +80,7 @@ class Catalogue:
     def __init__(self, store: Store, snapshots: Path) -> None:
         self._store = store
         self._snapshots = snapshots
+        self.schedules = Schedules()
         self._apps: dict[str, DeployedApp] = {}
         self._names: dict[tuple[str, str], DeployedApp] = {}
         self._owners: dict[str, DeployedApp] = {}
@@ -98,6 +101,7 @@ class Catalogue:
         for variant in stored.variants:
             if variant.app_id in self._apps:
                 self._enter_variant(self._apps[variant.app_id], variant.request)
+        self.schedules.load(stored.schedules)
 
     def _own(self, app: DeployedApp, deployment: StoredDeployment) -> None:
         for function in deployment.functions:
@@ -137,12 +141,45 @@ class Catalogue:
 
     def stop(self, app: DeployedApp) -> None:
         """The app can be looked up no more. Its name is free."""
-        app.stored = msgspec.structs.replace(app.stored, state=AppState.STOPPED)
+        app.stored = msgspec.structs.replace(app.stored, state=AppState.STOPPED, stopped=time.time())
         self._store.put_app(app.stored)
+        self._reschedule(app)
         self._names.pop((app.stored.environment, app.stored.name), None)
         for function_id in [key for key, owner in self._owners.items() if owner is app]:
             del self._owners[function_id]
             self._variants.pop(function_id, None)
+
+    def prune(self, in_use: set[tuple[str, int]], now: float) -> list[str]:
+        """Forgets what is too old: versions of apps that run, and apps that were stopped.
+
+        Args:
+            in_use: App and version of what the control plane knows; these stay.
+            now: Seconds since the epoch.
+
+        Returns:
+            The ids of the apps of which nothing is known any more.
+        """
+        gone = []
+        for app in self.apps():
+            stopped, used = app.stored.stopped, {version for app_id, version in in_use if app_id == app.stored.app_id}
+            if app.is_deployed:
+                for version in sorted(set(app.deployments) - {app.stored.version} - used)[:-KEEP_VERSIONS]:
+                    del app.deployments[version]
+                    self._store.drop_deployment(app.stored.app_id, version)
+            elif not used and stopped is not None and stopped < now - KEEP_STOPPED:
+                del self._apps[app.stored.app_id]
+                self._store.drop_app(app.stored.app_id)
+                gone.append(app.stored.app_id)
+        return gone
+
+    def needed_snapshots(self, in_use: set[tuple[str, int]]) -> set[str]:
+        """The digests of the sources that there are to be: of apps that can be called, and of what is in use."""
+        return {
+            deployment.source.digest
+            for app in self.apps()
+            for version, deployment in app.deployments.items()
+            if app.is_deployed or (app.stored.app_id, version) in in_use
+        }
 
     def _add_deployment(
         self,
@@ -163,6 +200,16 @@ class Catalogue:
         self._own(app, deployment)
         self._store.put_deployment(deployment)
         self._store.put_app(app.stored)
+        self._reschedule(app)
+
+    def _reschedule(self, app: DeployedApp) -> None:
+        # An app that is to end as soon as it is idle has nothing to wait for.
+        functions = app.current.functions if app.is_deployed and not app.current.ephemeral else []
+        changed, dropped = self.schedules.replace(app.stored.app_id, functions, time.time())
+        for schedule in changed:
+            self._store.put_schedule(schedule)
+        for function_id in dropped:
+            self._store.drop_schedule(function_id)
 
     def _named(self, app: DeployedApp, function: DeployedFunction, app_name: str) -> DeployedFunction:
         """The function with its lasting id."""

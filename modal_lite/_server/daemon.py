@@ -19,7 +19,7 @@ from modal_lite._placement.local import LocalPlacer
 from modal_lite._server.app_logs import AppLogs
 from modal_lite._server.http import HttpInterface
 from modal_lite._server.logs import Written
-from modal_lite._server.plane import ControlPlane
+from modal_lite._server.observed_plane import ObservedPlane
 from modal_lite._server.remote_sessions import RemoteSessions
 from modal_lite._server.server_service import ServerService
 from modal_lite._server.service import Service
@@ -92,11 +92,12 @@ async def _serve(directory: DataDirectory, listen: Listen, on_ready: Callable[[S
             await service.open()
             async with _listening(directory, listen, interface.application, sessions):
                 directory.write_info(info)
-                logger.info("listening on %s", info.url)
+                logger.info("listening", extra={"url": info.url, "pid": info.pid, "version": info.version})
                 on_ready(info)
                 await stop.wait()
                 logger.info("ending")
                 stop.clear()
+                service.rest()
                 await _drain(service, stop)
                 # Before the clients' sessions end, which would take back what they have not finished.
                 service.seal()
@@ -116,11 +117,11 @@ def _make_service(directory: DataDirectory, store: SqliteStore, logs: AppLogs) -
         except OSError as error:
             logger.error("output of %s could not be kept: %s", written.function.tag, error)
 
-    def make_plane(service: Service) -> ControlPlane:
+    def make_plane(service: Service) -> ObservedPlane:
         assert isinstance(service, ServerService)
-        return ControlPlane(LocalPlacer, service.catalogue.environment, service, on_output)
+        return ObservedPlane(LocalPlacer, service.catalogue.environment, service, on_output)
 
-    return ServerService(make_plane, store, directory.snapshots)
+    return ServerService(make_plane, store, directory.snapshots, logs)
 
 
 @asynccontextmanager

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from modal_lite._core import snapshot
-from modal_lite._core.interfaces import OnEnd, Store
+from modal_lite._core.ids import new_id
+from modal_lite._core.interfaces import OnEnd, Store, StoreFigures
 from modal_lite._core.messages import Encoding
 from modal_lite._core.payload import Payload
 from modal_lite._core.request_base import Reply
@@ -46,16 +47,23 @@ from modal_lite._core.requests import (
     RunCall,
     StartCall,
 )
+from modal_lite._core.serialization import dumps
 from modal_lite._core.stored import StoredCall, StoredChunk, Unfinished
 from modal_lite._scheduler import events
-from modal_lite._scheduler.introspection import call_graph
+from modal_lite._scheduler.introspection import call_graph, function_stats
+from modal_lite._server.api import FunctionView
+from modal_lite._server.app_logs import AppLogs
 from modal_lite._server.calls import Chunk
 from modal_lite._server.catalogue import Catalogue, DeployedApp, check_names, split_version, version_id
 from modal_lite._server.durable import KEEP_CALLS, KEEP_OUTPUTS, DurableCall, DurableCalls, remaining
+from modal_lite._server.firing import Firing
+from modal_lite._server.observed_plane import ObservedPlane
 from modal_lite._server.plane import ControlPlane
+from modal_lite._server.pruning import remove_snapshots, touch
+from modal_lite._server.schedules import check_schedules, spelled
 from modal_lite._server.service import Service, parent_of
 from modal_lite.call_graph import InputInfo
-from modal_lite.exception import ExecutionError, InvalidError, NotFoundError
+from modal_lite.exception import Error, ExecutionError, InvalidError, NotFoundError
 
 logger = logging.getLogger("modal_lite.server")
 
@@ -77,13 +85,18 @@ class ServerService(Service):
         make_plane: As for `Service`.
         store: What outlives the server. Closed by whoever made it.
         snapshots: The folder of source snapshots.
+        logs: What containers wrote.
     """
 
-    def __init__(self, make_plane: Callable[[Service], ControlPlane], store: Store, snapshots: Path) -> None:
+    def __init__(
+        self, make_plane: Callable[[Service], ControlPlane], store: Store, snapshots: Path, logs: AppLogs
+    ) -> None:
         super().__init__(make_plane)
         self.catalogue = Catalogue(store, snapshots)
         self._store = store
         self._snapshots = snapshots
+        self._logs = logs
+        self._firing = Firing(self.catalogue.schedules, self._fire)
         self._retired: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._deploying = asyncio.Lock()
@@ -110,9 +123,14 @@ class ServerService(Service):
         unfinished = await self._store.load_unfinished()
         for each in unfinished:
             self._resume(each)
-        self._own(self._expire_forever())
+        self._own(self._firing.run())
+        self._own(self._tidy_forever())
         self._own(self._stop_ephemeral())
         self._own(self._give_up_abandoned([each.call.call_id for each in unfinished if not each.call.closed]))
+
+    def rest(self) -> None:
+        """The server is about to end: what is due from now on is left to its next start."""
+        self._firing.stop()
 
     def seal(self) -> None:
         """Stores nothing any more of what ends: it does so because the server ends, and is to be done again."""
@@ -152,10 +170,55 @@ class ServerService(Service):
             "calls": sum(not call.finished for call in plane.scheduler.calls.values()),
         }
 
+    async def metrics(self, render: Callable[[ObservedPlane, list[DeployedApp], StoreFigures], bytes]) -> bytes:
+        """What `render` makes of the figures of the moment."""
+        apps = [app for app in self.catalogue.apps() if app.is_deployed]
+        return render(self._observed(), apps, await self._store.figures())
+
+    def describe_functions(self, app: DeployedApp) -> list[FunctionView]:
+        """The functions of the app's current version, and what they do at the moment."""
+        of_tag = self._observed().functions_by_tag()
+        views = []
+        for function in app.current.functions:
+            tag, function_id = function.definition.tag, function.definition.function_id
+            stats = [function_stats(each) for each in of_tag.get((app.stored.app_id, tag), [])]
+            stored, next_run = self.catalogue.schedules.find(function_id) or (None, None)
+            views.append(
+                FunctionView(
+                    tag,
+                    function_id,
+                    function.methods is not None,
+                    sum(each.backlog for each in stats),
+                    sum(each.num_running_inputs for each in stats),
+                    sum(each.num_total_runners for each in stats),
+                    None if stored is None else spelled(stored.schedule),
+                    next_run,
+                    None if stored is None else stored.last,
+                    None if stored is None else stored.call_id,
+                )
+            )
+        return views
+
+    async def list_calls(self, app_id: str | None, unfinished: bool, limit: int) -> list[StoredCall]:
+        """The newest stored calls. See `Store.list_calls`."""
+        return await self._store.list_calls(app_id, unfinished, limit)
+
+    async def find_call(self, call_id: str) -> StoredCall:
+        """A stored call. Raises NotFoundError."""
+        return await self._durable.find(call_id)
+
+    def _observed(self) -> ObservedPlane:
+        plane = self._running()
+        assert isinstance(plane, ObservedPlane)
+        return plane
+
     # --- deployments -------------------------------------------------------------------------------------------------
 
     async def _has_snapshot(self, request: HasSnapshot, payload: Payload) -> Reply:
-        return Found(snapshot.is_digest(request.digest) and (self._snapshots / request.digest).is_dir())
+        if not snapshot.is_digest(request.digest):
+            return Found(False)
+        touch(self._snapshots / request.digest)
+        return Found((self._snapshots / request.digest).is_dir())
 
     async def _put_snapshot(self, request: PutSnapshot, payload: Payload) -> Reply:
         data = b"".join(payload.parts)
@@ -166,29 +229,35 @@ class ServerService(Service):
 
     async def _deploy(self, request: DeployApp, payload: Payload) -> Reply:
         check_names(request)
+        check_schedules(request.functions)
         digest = request.source.digest
-        if not snapshot.is_digest(digest) or not (self._snapshots / digest).is_dir():
-            raise NotFoundError(f"The server has no source snapshot {digest!r:.100}.")
         async with self._deploying:
+            if not snapshot.is_digest(digest) or not (self._snapshots / digest).is_dir():
+                raise NotFoundError(f"The server has no source snapshot {digest!r:.100}.")
             app = self.catalogue.deploy(request)
+            self._firing.changed()
             return await self._deployed(app)
 
     async def roll_back(self, app: DeployedApp, version: int | None) -> Deployed:
         """Deploys an earlier version of the app once more; None: the one before the current one."""
         async with self._deploying:
             self.catalogue.roll_back(app, app.previous if version is None else version)
+            self._firing.changed()
             return await self._deployed(app)
 
     async def stop_app(self, app: DeployedApp) -> None:
         """Ends an app: its calls are cancelled, its containers stopped; returns when they are gone."""
         self.catalogue.stop(app)
+        logger.info("stopped an app", extra=_about(app))
         function_ids = self._apps.pop(app.stored.app_id, [])
         self._retired -= set(function_ids)
+        self._observed().figures.forget(app.stored.app_id)
         await self._running().remove_functions(function_ids, hurried=False)
         await self._store.committed()
 
     async def _deployed(self, app: DeployedApp) -> Deployed:
         await self._store.committed()
+        logger.info("deployed an app", extra=_about(app))
         before = list(self._apps.get(app.stored.app_id, []))
         await self._start(app)
         for function_id in before:
@@ -355,6 +424,26 @@ class ServerService(Service):
     def _graph(self, call_id: str) -> list[InputInfo]:
         return call_graph(self._running().scheduler, call_id, self._describe)
 
+    async def _fire(self, function_id: str, now: float) -> None:
+        """Calls a function that is due by its schedule, as `spawn` does but with nobody to ask again if that fails."""
+        definition, call_id = self._definition(function_id), new_id("fc")
+        kind = CallKind.DETACHED if definition.is_generator else CallKind.SPAWNED
+        payload = dumps(((), {}))
+        # In one transaction, before it runs: whenever the server is killed, the run is either due or made.
+        call = self._accept(StartCall(call_id, function_id, kind, None), closed=True)
+        self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
+        self._store.put_schedule(self.catalogue.schedules.ran(function_id, call_id, now))
+        try:
+            await self._store.committed()
+            self._put_in_plane(call.function_id)
+        except Error as error:  # the disk is full, or the app was stopped meanwhile
+            logger.error("%s was due and could not be called: %s", definition.tag, error)
+            self._store.drop_call(call_id)
+            return
+        about = {"app": definition.app_name, "function": definition.tag, "call": call_id}
+        logger.info("a function runs by its schedule", extra=about)
+        self._running().open_call(call, None, Chunk(Encoding.CALL, payload, 1))
+
     # --- after a restart ---------------------------------------------------------------------------------------------
 
     def _resume(self, unfinished: Unfinished) -> None:
@@ -419,11 +508,34 @@ class ServerService(Service):
                     await self.stop_app(app)
             idle = {app.stored.app_id for app in unused}
 
-    async def _expire_forever(self) -> None:
+    async def _tidy_forever(self) -> None:
         while True:
             now = time.time()
             self._store.expire(now - KEEP_OUTPUTS, now - KEEP_CALLS)
+            try:
+                await self._prune(now)
+            except OSError as error:
+                logger.error("what nothing needs any more could not be deleted: %s", error)
             await asyncio.sleep(EXPIRY)
+
+    async def _prune(self, now: float) -> None:
+        """Deletes old versions, apps that were stopped long ago, and the sources that nothing needs then."""
+        # Nothing is deployed meanwhile, so that what is not needed stays so.
+        async with self._deploying:
+            in_use = {
+                (definition.app_id, version)
+                for function_id, definition in self._running().functions.items()
+                if (version := split_version(function_id)[1]) is not None
+            }
+            gone = self.catalogue.prune(in_use, now)
+            needed = self.catalogue.needed_snapshots(in_use)
+            # Their files go when no restart can bring them back.
+            await self._store.committed()
+            removed = await asyncio.to_thread(remove_snapshots, self._snapshots, needed, now)
+        for app_id in gone:
+            self._logs.remove(app_id)
+        if gone or removed:
+            logger.info("deleted what nothing needs", extra={"apps": gone, "snapshots": removed})
 
     def _own(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -434,6 +546,12 @@ class ServerService(Service):
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a task of the server failed", exc_info=error)
+
+
+def _about(app: DeployedApp) -> dict[str, Any]:
+    """For the log."""
+    stored = app.stored
+    return {"app": stored.name, "environment": stored.environment, "app_id": stored.app_id, "version": stored.version}
 
 
 async def _greet(request: Hello, payload: Payload) -> Reply:

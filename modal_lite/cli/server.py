@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -43,16 +44,22 @@ def _listening(command: Any) -> Any:
 
 @server.command(epilog="Example: modal-lite server run")
 @_listening
-def run(host: str | None, port: int | None, token: str | None, certificate: str | None) -> None:
+@click.option("--background", is_flag=True, hidden=True)  # It was started by `start`.
+def run(host: str | None, port: int | None, token: str | None, certificate: str | None, background: bool) -> None:
     """Run the server in the foreground, until Ctrl-C."""
     from modal_lite._server.daemon import Listen, run_server
+    from modal_lite._server.server_log import log_to
 
     # The process's environment is what containers begin with.
     os.environ.pop("MODAL_LITE_TOKEN", None)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    if not background:
+        text = "%(asctime)s %(levelname)s %(name)s %(message)s"
+        logging.basicConfig(level=logging.INFO, format=text, stream=sys.stderr)
+    log_to(data_directory().log)
 
     def show(info: ServerInfo) -> None:
-        click.echo(f"Server {info.url} runs. Ctrl-C ends it.", err=True)
+        if not background:
+            click.echo(f"Server {info.url} runs. Ctrl-C ends it.", err=True)
 
     with refusals():
         run_server(data_directory(), Listen(host, port, token, certificate, modal_lite.__version__), show)
@@ -102,6 +109,25 @@ def status(as_json: bool) -> None:
         click.echo(f"The server is not running (data directory {config.data_dir()}).")
     if info is None:
         sys.exit(PROGRAM_FAILED)
+
+
+@server.command(epilog="Example: modal-lite server backup ~/modal-lite.tar.gz")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup(file: Path) -> None:
+    """Copy apps, calls, results and source snapshots to an archive, while the server runs or not.
+
+    To restore it, unpack FILE into an empty data directory and start the server there.
+    """
+    import sqlite3
+
+    from modal_lite._server.backup import back_up
+
+    with refusals():
+        try:
+            back_up(data_directory(), file)
+        except sqlite3.Error as error:
+            raise click.ClickException(f"The state of the server cannot be read: {error}.") from None
+    click.echo(f"Wrote {file}.", err=True)
 
 
 def data_directory() -> DataDirectory:
