@@ -1,8 +1,6 @@
 """The server's HTTP interface: health, administration in JSON, and the way to the sessions of clients."""
 
-import hmac
 import os
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,6 +11,7 @@ from aiohttp import web
 from modal_lite._core.data_directory import ServerInfo
 from modal_lite._server.app_logs import AppLogs
 from modal_lite._server.catalogue import DeployedApp
+from modal_lite._server.doorkeeper import Doorkeeper, is_local
 from modal_lite._server.remote_sessions import RemoteSessions
 from modal_lite._server.server_service import ServerService
 from modal_lite.exception import AuthError, Error, InvalidError, NotFoundError
@@ -31,17 +30,18 @@ class HttpInterface:
         sessions: Serves the WebSockets of clients.
         logs: What containers wrote.
         info: What the server says of itself.
-        token: What requests over TCP must carry.
+        doorkeeper: Admits requests.
     """
 
     def __init__(
-        self, service: ServerService, sessions: RemoteSessions, logs: AppLogs, info: ServerInfo, token: str | None
+        self, service: ServerService, sessions: RemoteSessions, logs: AppLogs, info: ServerInfo, doorkeeper: Doorkeeper
     ) -> None:
         self._service = service
         self._logs = logs
         self._info = info
-        self._token = token
-        self.application = web.Application(middlewares=[self._admit, _refusals_as_json])
+        self._doorkeeper = doorkeeper
+        # No request has a body.
+        self.application = web.Application(middlewares=[self._admit, _refusals_as_json], client_max_size=1)
         one = "/v1/apps/{environment}/{name}"
         self.application.add_routes(
             [
@@ -58,13 +58,13 @@ class HttpInterface:
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not _is_local(request):
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if self._token is None or not hmac.compare_digest(
-                given.encode("utf-8", "surrogateescape"), self._token.encode()
-            ):
-                return _json({"error": "AuthError", "message": "This server asks for a token."}, 401)
-        return await handler(request)
+        if not self._doorkeeper.admits(request):
+            answer: web.StreamResponse = _json({"error": "AuthError", "message": "This server asks for a token."}, 401)
+        else:
+            answer = await handler(request)
+        if not is_local(request) and not answer.prepared:
+            answer.force_close()  # Each connection has one request, so none is open without having one.
+        return answer
 
     async def _health(self, request: web.Request) -> web.Response:
         return _json({"status": "ok", "version": self._info.version, "pid": os.getpid()})
@@ -136,14 +136,9 @@ def _describe(app: DeployedApp) -> dict[str, Any]:
 
 
 def _number(text: str, name: str, limit: int) -> int:
-    if not text.isdigit() or len(text) > 10 or not 0 < int(text) <= limit:
+    if not text.isdecimal() or len(text) > 10 or not 0 < int(text) <= limit:
         raise InvalidError(f"{name}={text[:50]} must be a number from 1 to {limit}.")
     return int(text)
-
-
-def _is_local(request: web.Request) -> bool:
-    sock = None if request.transport is None else request.transport.get_extra_info("socket")
-    return sock is not None and sock.family == socket.AF_UNIX
 
 
 def _json(data: Any, status: int = 200) -> web.Response:

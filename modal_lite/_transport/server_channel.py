@@ -18,7 +18,7 @@ from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.requests import AnyRequest, Refusal, RunCall
 from modal_lite._transport.frames import ProtocolError
 from modal_lite._transport.recovery import Recovery
-from modal_lite._transport.refusals import exception_of
+from modal_lite._transport.refusals import exception_of, not_trusted
 from modal_lite._transport.session import PIECE, Session
 
 logger = logging.getLogger("modal_lite.client")
@@ -166,7 +166,9 @@ class ServerChannel:
 
     def _http(self) -> aiohttp.ClientSession:
         path = self._address.socket
-        connector = aiohttp.TCPConnector() if path is None else aiohttp.UnixConnector(path)
+        if path is not None:
+            return aiohttp.ClientSession(connector=aiohttp.UnixConnector(path))
+        connector = aiohttp.TCPConnector(ssl=self._address.tls() or True)
         return aiohttp.ClientSession(connector=connector)
 
     async def _converse(self, http: aiohttp.ClientSession) -> None:
@@ -188,6 +190,8 @@ class ServerChannel:
                 if not welcome.resumed:
                     self._start_anew()
                 await self._session.serve(web_socket, welcome.received)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise not_trusted(self._address, error) from None
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (401, 403):
                 raise _not_admitted(self._address) from None
