@@ -92,9 +92,9 @@ class SqliteStore:
         self._writer.on_commit(settle)
         return done
 
-    def when_committed(self, callback: Callable[[], None]) -> None:
+    def when_committed(self, callback: Callable[[], None], on_failure: Callable[[str], None]) -> None:
         """See `Store.when_committed`."""
-        self._writer.on_commit(lambda error: callback() if error is None else None)
+        self._writer.on_commit(lambda error: callback() if error is None else on_failure(str(error)))
 
     async def close(self) -> None:
         """See `Store.close`."""

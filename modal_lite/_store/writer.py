@@ -27,6 +27,9 @@ class Writer:
         self._rows: list[tuple[str, Row]] = []
         self._waiting: list[OnCommit] = []
         self._writing = False
+        self._failed: Exception | None = None
+        """What went wrong, until the loop has been told: what was queued in ignorance of it fails as well, so that
+        nothing is committed that builds on what was not."""
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="modal_lite store")
         self._thread.start()
@@ -40,7 +43,7 @@ class Writer:
     def on_commit(self, callback: OnCommit) -> None:
         """Has the callback called on the loop once all that was queued is committed, with what went wrong, if so."""
         with self._changed:
-            if self._rows or self._writing:
+            if self._rows or self._writing or self._failed is not None:
                 self._waiting.append(callback)
                 self._changed.notify()
                 return
@@ -65,8 +68,12 @@ class Writer:
                     self._writing = True
                     if not rows and not waiting and self._closing:
                         return
-                error = self._commit(rows)
-                if waiting:
+                    error = self._failed
+                if error is None and (error := self._commit(rows)) is not None:
+                    with self._changed:
+                        self._failed = error
+                    self._loop.call_soon_threadsafe(self._begin_anew, waiting, error)
+                elif waiting:
                     self._loop.call_soon_threadsafe(_tell, waiting, error)
         finally:
             self._database.close()
@@ -88,6 +95,13 @@ class Writer:
                 database.execute("ROLLBACK")
             return error
         return None
+
+    def _begin_anew(self, waiting: list[OnCommit], error: Exception) -> None:
+        with self._changed:
+            ignorant, self._waiting = self._waiting, []
+            self._rows = []
+            self._failed = None
+        _tell([*waiting, *ignorant], error)
 
 
 def _tell(waiting: list[OnCommit], error: Exception | None) -> None:
