@@ -1,23 +1,29 @@
 """Clients elsewhere: their sessions, which outlive their connections for a while."""
 
 import asyncio
+import logging
 import re
 from typing import Any
 
 import msgspec
 from aiohttp import WSCloseCode, web
 
-from modal_lite._core.client_messages import FromClient
+from modal_lite._core.client_messages import Answer, Ask, FromClient
 from modal_lite._core.interfaces import Connection
 from modal_lite._core.messages import PROTOCOL_VERSION
+from modal_lite._core.requests import Refusal
 from modal_lite._server.sessions import Answers
 from modal_lite._transport.frames import ProtocolError
 from modal_lite._transport.server_channel import PATIENCE, Welcome
 from modal_lite._transport.session import PIECE, Session
 
+logger = logging.getLogger("modal_lite.server")
+
 LINGER = PATIENCE + 5.0
 """Seconds that a session without a connection is kept."""
 MAX_SESSIONS = 10_000
+MAX_REQUESTS = 500_000
+"""Requests of one client that may be open."""
 _HEARTBEAT = 20.0
 _ID = re.compile(r"cs-[0-9a-f]{16,64}")
 
@@ -26,9 +32,16 @@ class _RemoteSession:
     """One client's session."""
 
     def __init__(self, service: Connection) -> None:
-        self.session = Session(FromClient, lambda message, body: self.answers.received(message, body))
+        self.session = Session(FromClient, self._received)
         self.answers = Answers(service, self.session.send)
         self.expiry: asyncio.TimerHandle | None = None
+
+    def _received(self, message: Any, body: memoryview) -> None:
+        if isinstance(message, Ask) and self.answers.under_way >= MAX_REQUESTS:
+            refusal = Refusal("ExecutionError", f"This client has {MAX_REQUESTS} requests open; it can have no more.")
+            self.session.send(Answer(message.number, refusal))
+        else:
+            self.answers.received(message, body)
 
 
 class RemoteSessions:
@@ -51,7 +64,7 @@ class RemoteSessions:
         if self._closed:
             raise web.HTTPServiceUnavailable(text="the server is ending")
         session_id, received = request.query.get("session", ""), request.query.get("received", "")
-        if not _ID.fullmatch(session_id) or not received.isdigit() or len(received) > 18:
+        if not _ID.fullmatch(session_id) or not received.isdecimal() or len(received) > 18:
             raise web.HTTPBadRequest(text="session= and received= are missing, or make no sense")
         web_socket = web.WebSocketResponse(max_msg_size=2 * PIECE, compress=False, heartbeat=_HEARTBEAT)
         await web_socket.prepare(request)
@@ -91,8 +104,11 @@ class RemoteSessions:
             await web_socket.send_str(msgspec.json.encode(welcome).decode())
             await remote.session.serve(web_socket, received)
             left = web_socket.close_code == WSCloseCode.OK
-        except (OSError, ProtocolError) as error:
+        except ProtocolError as error:
+            left = True  # On another connection the same bytes would come again.
             await web_socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=str(error).encode()[:100])
+        except OSError as error:
+            logger.info("the connection of session %s broke: %s", session_id, error)
         finally:
             if left:
                 self._end(session_id)

@@ -249,6 +249,6 @@ def _rest(coroutine: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, 
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or len(text) > 18:
+    if not text.isdecimal() or len(text) > 18:
         raise ProtocolError(f"{text[:50]!r} is no count of frames")
     return int(text)

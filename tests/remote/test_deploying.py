@@ -227,3 +227,23 @@ def test_calls_of_a_client_object(server: Server) -> None:
     finally:
         server.environment["MODAL_LITE_DATA_DIR"] = str(server.directory.path)
     assert shown == [9, 16, "ap-"]
+
+
+def test_deploying_leaves_the_event_loop_to_others(own_server: Server) -> None:
+    """While a server is started for it."""
+    (own_server.folder / "source.py").write_text(APP)
+    ticks = own_server.python("""
+        import asyncio, source
+
+        async def main():
+            deploying = asyncio.create_task(source.app.deploy.aio(name="app"))
+            ticks = 0
+            while not deploying.done():
+                ticks += 1
+                await asyncio.sleep(0.01)
+            await deploying
+            show(ticks)
+
+        asyncio.run(main())
+    """)
+    assert ticks > 3
