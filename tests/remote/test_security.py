@@ -175,3 +175,32 @@ def test_source_is_not_written_by_the_functions_that_it_is_of(server: Server) ->
         file="mode_app.py",
     )
     assert server.python('show(modal_lite.Function.from_name("mode", "mode").remote())') == 0o444
+
+
+def test_another_python_is_told_of(server: Server) -> None:
+    """At the deployment; and what would travel pickled is refused."""
+    server.deploy(APP)
+    prelude = (
+        "import collections, types\nimport modal_lite._source as source\n"
+        "Other = collections.namedtuple('V', 'major minor')(3, 5)\n"
+        "source.sys = types.SimpleNamespace(version_info=Other, path=[])\n"
+    )
+    path = server.folder / "source"
+    told = server.start_python(
+        f"exec({prelude!r})\nimport sys; sys.path.insert(0, {str(path)!r})\nimport deployed\n"
+        "deployed.app.deploy(name='old')"
+    )
+    out, err = told.communicate(timeout=40)
+    assert "this program 3.5: containers of old have the server's Python" in out + err
+    refused = server.start_python(f"""
+        exec({prelude!r})
+        app = modal_lite.App("pickled")
+
+        @app.function(serialized=True)
+        def f():
+            pass
+
+        app.deploy()
+    """)
+    out, err = refused.communicate(timeout=40)
+    assert "f would travel pickled from Python 3.5 to the server's" in err
