@@ -20,7 +20,7 @@ from modal_lite._core.stored import AppState, StoredApp, StoredDeployment, Store
 from modal_lite._server.limits import MAX_VARIANTS, check_count
 from modal_lite._server.plane import Environment
 from modal_lite._server.service import variant_of
-from modal_lite.exception import NotFoundError
+from modal_lite.exception import InvalidError, NotFoundError
 
 
 def version_id(function_id: str, version: int) -> str:
@@ -192,15 +192,29 @@ class Catalogue:
         return found
 
     def add_variant(self, request: AddVariant) -> None:
-        """Enters a variant of a deployed function. Raises NotFoundError if there is no such function."""
+        """Enters a variant of a deployed function.
+
+        Raises:
+            NotFoundError: There is no such function.
+            InvalidError: The variant would be one of itself, or take the id of another function.
+        """
         base_id, _ = split_version(request.base_id)
         request = msgspec.structs.replace(request, base_id=base_id)
         app = self._owner(base_id)
+        self._check_variant(request)
         if self._variants.get(request.function_id) != request:
             if request.function_id not in self._variants:
                 check_count(sum(owner is app for owner in self._owners.values()), MAX_VARIANTS, "variants of the app")
             self._enter_variant(app, request)
             self._store.put_variant(StoredVariant(app.stored.app_id, request))
+
+    def _check_variant(self, request: AddVariant) -> None:
+        function_id, base = request.function_id, request.base_id
+        while (variant := self._variants.get(base)) is not None and base != function_id:
+            base = variant.base_id
+        taken = function_id in self._owners and function_id not in self._variants
+        if base == function_id or taken or split_version(function_id)[1] is not None:
+            raise InvalidError(f"{function_id} cannot be the id of a variant of {request.base_id}.")
 
     def _enter_variant(self, app: DeployedApp, request: AddVariant) -> None:
         self._variants[request.function_id] = request
