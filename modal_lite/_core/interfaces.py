@@ -120,7 +120,7 @@ class StoreFigures(msgspec.Struct, frozen=True):
     calls: int
     """Calls that are in it."""
     queued: int
-    """Statements that wait to be written."""
+    """Rows that wait to be written."""
     commits: int
     failed: int
     """Transactions that failed."""
@@ -140,8 +140,11 @@ class Store(Protocol):
     def committed(self) -> Awaitable[None]:
         """Waits until all that was queued is committed. Raises ExecutionError if that failed."""
 
-    def when_committed(self, callback: Callable[[], None]) -> None:
-        """Has the callback called once all that was queued is committed; never, if that fails."""
+    def when_committed(self, callback: Callable[[], None], on_failure: Callable[[str], None]) -> None:
+        """Has one of them called once all that was queued is committed, or not, with the reason.
+
+        What follows a failed write in ignorance of its failure is not written either.
+        """
 
     def put_app(self, app: StoredApp) -> None:
         """Enters an app, or replaces it."""

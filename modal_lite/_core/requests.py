@@ -430,6 +430,8 @@ class Deployed(Reply, frozen=True, tag=61):
 
     app_id: str
     version: int
+    python: str = ""
+    """Major and minor version of the server's Python, if it has just been deployed."""
 
 
 class FoundDeployed(Reply, frozen=True, tag=62):

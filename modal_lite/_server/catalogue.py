@@ -17,6 +17,7 @@ from modal_lite._core.interfaces import Store
 from modal_lite._core.messages import MainModule
 from modal_lite._core.requests import AddVariant, DeployApp, DeployedFunction, FunctionDefinition, Source
 from modal_lite._core.stored import AppState, StoredApp, StoredDeployment, StoredVariant
+from modal_lite._server.limits import MAX_VARIANTS, check_count
 from modal_lite._server.plane import Environment
 from modal_lite._server.pruning import KEEP_STOPPED, KEEP_VERSIONS
 from modal_lite._server.schedules import Schedules
@@ -32,7 +33,7 @@ def version_id(function_id: str, version: int) -> str:
 def split_version(function_id: str) -> tuple[str, int | None]:
     """The lasting id, and the version if the id names one."""
     lasting, _, version = function_id.partition(".")
-    return lasting, int(version) if version.isdigit() else None
+    return lasting, int(version) if version.isdecimal() else None
 
 
 class DeployedApp:
@@ -88,8 +89,10 @@ class Catalogue:
         self._variants: dict[str, AddVariant] = {}
 
     async def load(self) -> None:
-        """Reads what is stored."""
+        """Reads what is stored, in the place of what was known."""
         stored = await self._store.load_catalogue()
+        for known in (self._apps, self._names, self._owners, self._variants):
+            known.clear()
         for app in stored.apps:
             self._apps[app.app_id] = DeployedApp(app)
             if app.state is AppState.DEPLOYED:
@@ -236,13 +239,29 @@ class Catalogue:
         return found
 
     def add_variant(self, request: AddVariant) -> None:
-        """Enters a variant of a deployed function. Raises NotFoundError if there is no such function."""
+        """Enters a variant of a deployed function.
+
+        Raises:
+            NotFoundError: There is no such function.
+            InvalidError: The variant would be one of itself, or take the id of another function.
+        """
         base_id, _ = split_version(request.base_id)
         request = msgspec.structs.replace(request, base_id=base_id)
         app = self._owner(base_id)
+        self._check_variant(request)
         if self._variants.get(request.function_id) != request:
+            if request.function_id not in self._variants:
+                check_count(sum(owner is app for owner in self._owners.values()), MAX_VARIANTS, "variants of the app")
             self._enter_variant(app, request)
             self._store.put_variant(StoredVariant(app.stored.app_id, request))
+
+    def _check_variant(self, request: AddVariant) -> None:
+        function_id, base = request.function_id, request.base_id
+        while (variant := self._variants.get(base)) is not None and base != function_id:
+            base = variant.base_id
+        taken = function_id in self._owners and function_id not in self._variants
+        if base == function_id or taken or split_version(function_id)[1] is not None:
+            raise InvalidError(f"{function_id} cannot be the id of a variant of {request.base_id}.")
 
     def _enter_variant(self, app: DeployedApp, request: AddVariant) -> None:
         self._variants[request.function_id] = request
@@ -332,13 +351,6 @@ class Catalogue:
 def python_version() -> str:
     """Major and minor version of this Python."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def check_names(request: DeployApp) -> None:
-    """Raises InvalidError for names that could not be looked up."""
-    for what, name in (("environment", request.environment), ("app", request.name)):
-        if not name or len(name) > 200 or any(character in "/\0\n" for character in name):
-            raise InvalidError(f"{name!r:.220} cannot be the name of an {what}.")
 
 
 def _near(name: str, names: list[str]) -> str:

@@ -1,8 +1,6 @@
 """The server's HTTP interface: health, administration in JSON, and the way to the sessions of clients."""
 
-import hmac
 import os
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -34,13 +32,12 @@ from modal_lite._server.api import (
 )
 from modal_lite._server.app_logs import AppLogs, LogLine
 from modal_lite._server.catalogue import DeployedApp, split_version
+from modal_lite._server.doorkeeper import Doorkeeper, is_local
 from modal_lite._server.openapi import description
 from modal_lite._server.remote_sessions import RemoteSessions
 from modal_lite._server.server_service import ServerService
 from modal_lite.exception import AuthError, Error, InvalidError, NotFoundError
 
-_OPEN = "/healthz"
-"""The one path that asks for no token."""
 _STATUS: dict[type[Error], int] = {NotFoundError: 404, InvalidError: 400, AuthError: 401}
 
 Query = TypeVar("Query", bound=msgspec.Struct)
@@ -52,20 +49,23 @@ class HttpInterface:
 
     Args:
         service: What they are about.
-        sessions: Serves the WebSockets of clients.
+        sessions: Serves the connections of clients.
         logs: What containers wrote.
         info: What the server says of itself.
-        token: What requests over TCP must carry.
+        doorkeeper: Admits requests.
     """
 
     def __init__(
-        self, service: ServerService, sessions: RemoteSessions, logs: AppLogs, info: ServerInfo, token: str | None
+        self, service: ServerService, sessions: RemoteSessions, logs: AppLogs, info: ServerInfo, doorkeeper: Doorkeeper
     ) -> None:
         self._service = service
         self._logs = logs
         self._info = info
-        self._token = token
-        self.application = web.Application(middlewares=[_refusals_as_json, self._admit])
+        self._doorkeeper = doorkeeper
+        # No request has a body.
+        self.application = web.Application(
+            middlewares=[_one_request, _refusals_as_json, self._admit], client_max_size=1
+        )
         for operation in OPERATIONS:
             self.application.router.add_route(operation.method, operation.path, self._handler(operation))
         self.application.router.add_get(SESSION, sessions.handle)
@@ -82,23 +82,13 @@ class HttpInterface:
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path != _OPEN and not self._is_admitted(request):
+        if not self._doorkeeper.admits(request):
             raise AuthError("This server asks for a token.")
         return await handler(request)
-
-    def _is_admitted(self, request: web.Request) -> bool:
-        if _is_local(request):
-            return True
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        return self._token is not None and hmac.compare_digest(
-            given.encode("utf-8", "surrogateescape"), self._token.encode()
-        )
 
     # --- the server --------------------------------------------------------------------------------------------------
 
     async def _health(self, request: web.Request, query: Nothing) -> Health:
-        if not self._is_admitted(request):
-            return Health("ok")
         return Health("ok", self._info.version, os.getpid())
 
     async def _metrics(self, request: web.Request, query: Nothing) -> web.Response:
@@ -221,13 +211,17 @@ def _query(request: web.Request, kind: type[Query]) -> Query:
         raise InvalidError(f"The parameters make no sense: {error}.") from None
 
 
-def _is_local(request: web.Request) -> bool:
-    sock = None if request.transport is None else request.transport.get_extra_info("socket")
-    return sock is not None and sock.family == socket.AF_UNIX
-
-
 def _json(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(body=msgspec.json.encode(data), status=status, headers=headers, content_type="application/json")
+
+
+@web.middleware
+async def _one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Over TCP each connection has one request, so that none stays open without having one."""
+    answer = await handler(request)
+    if not is_local(request) and not answer.prepared:
+        answer.force_close()
+    return answer
 
 
 @web.middleware

@@ -75,7 +75,7 @@ def _of_server(plane: ObservedPlane, store: StoreFigures) -> Iterable[Metric]:
     unfinished = sum(not call.finished for call in plane.scheduler.calls.values())
     yield GaugeMetricFamily("modal_lite_unfinished_calls", "Calls under way, stored or not.", unfinished)
     yield GaugeMetricFamily("modal_lite_stored_calls", "Calls in the store.", store.calls)
-    yield GaugeMetricFamily("modal_lite_store_queue", "Statements that wait to be written.", store.queued)
+    yield GaugeMetricFamily("modal_lite_store_queue", "Rows that wait to be written.", store.queued)
     yield CounterMetricFamily("modal_lite_store_commits", "Transactions of the store.", store.commits)
     yield CounterMetricFamily("modal_lite_store_failed_commits", "Transactions that failed.", store.failed)
     yield CounterMetricFamily("modal_lite_store_rows", "Rows that were written.", store.rows)

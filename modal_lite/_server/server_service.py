@@ -13,7 +13,7 @@ from modal_lite._core import snapshot
 from modal_lite._core.ids import new_id
 from modal_lite._core.interfaces import OnEnd, Store, StoreFigures
 from modal_lite._core.messages import Encoding
-from modal_lite._core.payload import Payload
+from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.request_base import Reply
 from modal_lite._core.requests import (
     DONE,
@@ -54,9 +54,10 @@ from modal_lite._scheduler.introspection import call_graph, function_stats
 from modal_lite._server.api import FunctionView
 from modal_lite._server.app_logs import AppLogs
 from modal_lite._server.calls import Chunk
-from modal_lite._server.catalogue import Catalogue, DeployedApp, check_names, split_version, version_id
+from modal_lite._server.catalogue import Catalogue, DeployedApp, python_version, split_version, version_id
 from modal_lite._server.durable import KEEP_CALLS, KEEP_OUTPUTS, DurableCall, DurableCalls, remaining
 from modal_lite._server.firing import Firing
+from modal_lite._server.limits import MAX_CALLS, check, check_count
 from modal_lite._server.observed_plane import ObservedPlane
 from modal_lite._server.plane import ControlPlane
 from modal_lite._server.pruning import remove_snapshots, touch
@@ -149,6 +150,11 @@ class ServerService(Service):
         plane, self._plane = self._plane, None
         await plane.close()
 
+    async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> Any:
+        """See `Connection.request`."""
+        check(request, payload)
+        return await super().request(request, payload)
+
     def notify(self, request: AnyRequest) -> None:
         """See `Connection.notify`."""
         if self._plane is not None and isinstance(request, ForgetCall):
@@ -157,7 +163,10 @@ class ServerService(Service):
 
     def run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
         """See `Connection.run`."""
-        if request.call_id in self._running().scheduler.calls:
+        calls = self._running().scheduler.calls
+        check(request, payload)
+        check_count(len(calls), MAX_CALLS, "calls under way")
+        if request.call_id in calls:
             raise ExecutionError(f"The call {request.call_id} was made before, and its result is not kept.")
         return super().run(request, payload, on_end)
 
@@ -228,8 +237,8 @@ class ServerService(Service):
         return DONE
 
     async def _deploy(self, request: DeployApp, payload: Payload) -> Reply:
-        check_names(request)
         check_schedules(request.functions)
+        _check_python(request)
         digest = request.source.digest
         async with self._deploying:
             if not snapshot.is_digest(digest) or not (self._snapshots / digest).is_dir():
@@ -248,21 +257,29 @@ class ServerService(Service):
     async def stop_app(self, app: DeployedApp) -> None:
         """Ends an app: its calls are cancelled, its containers stopped; returns when they are gone."""
         self.catalogue.stop(app)
+        await self._entered()
         logger.info("stopped an app", extra=_about(app))
         function_ids = self._apps.pop(app.stored.app_id, [])
         self._retired -= set(function_ids)
         self._observed().figures.forget(app.stored.app_id)
         await self._running().remove_functions(function_ids, hurried=False)
-        await self._store.committed()
+
+    async def _entered(self) -> None:
+        """Waits until the catalogue is on disk. If it cannot be, it is again as the disk has it."""
+        try:
+            await self._store.committed()
+        except ExecutionError:
+            await self.catalogue.load()
+            raise
 
     async def _deployed(self, app: DeployedApp) -> Deployed:
-        await self._store.committed()
+        await self._entered()
         logger.info("deployed an app", extra=_about(app))
         before = list(self._apps.get(app.stored.app_id, []))
         await self._start(app)
         for function_id in before:
             self._retire(function_id)
-        return Deployed(app.stored.app_id, app.stored.version)
+        return Deployed(app.stored.app_id, app.stored.version, python_version())
 
     async def _start(self, app: DeployedApp) -> None:
         """Makes the functions of the app's current version known to the plane."""
@@ -306,7 +323,8 @@ class ServerService(Service):
     def _definition(self, function_id: str) -> FunctionDefinition:
         plane = self._running()
         lasting, version = split_version(function_id)
-        if version is None or function_id not in plane.functions:
+        scheduled = plane.scheduler.functions.get(function_id)
+        if version is None or scheduled is None or scheduled.removed:
             # The lasting id means the current version, and so does that of a version that is gone.
             version = self.catalogue.current_version(lasting)
         known = plane.functions.get(version_id(lasting, version))
@@ -316,10 +334,10 @@ class ServerService(Service):
         return known
 
     async def _add_variant(self, request: AddVariant, payload: Payload) -> Reply:
-        self.catalogue.add_variant(request)
         if request.settings.gpus:
             await self._running().find_gpus()
-        await self._store.committed()
+        self.catalogue.add_variant(request)
+        await self._entered()
         self._definition(request.function_id)
         return DONE
 
@@ -351,7 +369,7 @@ class ServerService(Service):
             call = self._accept(request, closed=True)
             self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
             self._running().open_call(call, parent_of(request.parent), Chunk(Encoding.CALL, payload, 1))
-        await self._store.committed()
+        await self._accepted(request.call_id)
         return DONE
 
     async def _open_map(self, request: OpenMap, payload: Payload) -> Reply | OutputBatch:
@@ -374,12 +392,13 @@ class ServerService(Service):
             return await super()._exchange_chunk(request, payload)
         if request.count and self._durable.add_chunk(call, request, payload):
             ranges = [(request.start, request.start + request.count)]
-            self._running().add_inputs(call, request.start, Chunk(request.encoding, payload, 0), ranges)
+            chunk = Chunk(request.encoding, payload, request.count)
+            self._running().add_inputs(call, request.start, chunk, ranges)
         if request.closed:
             self._durable.close(call)
             self._running().happened(events.InputsClosed(request.call_id))
         size = self._chunk_size(call)
-        await self._store.committed()
+        await self._accepted(request.call_id)
         return OutputBatch([], chunk_size=size)
 
     async def _get_output(self, request: GetOutput, payload: Payload) -> OutputBatch:
@@ -408,6 +427,7 @@ class ServerService(Service):
 
     def _accept(self, request: StartCall | OpenMap, closed: bool) -> DurableCall:
         definition = self._definition(request.function_id)
+        check_count(len(self._running().scheduler.calls), MAX_CALLS, "calls under way")
         stored = StoredCall(
             request.call_id,
             definition.app_id,
@@ -420,6 +440,14 @@ class ServerService(Service):
             1 if closed else 0,
         )
         return self._durable.open(stored)
+
+    async def _accepted(self, call_id: str) -> None:
+        """Waits until the call, as far as it has come, is on disk. If it cannot be, there is none."""
+        try:
+            await self._store.committed()
+        except ExecutionError:
+            self.notify(ForgetCall(call_id))
+            raise
 
     def _graph(self, call_id: str) -> list[InputInfo]:
         return call_graph(self._running().scheduler, call_id, self._describe)
@@ -460,7 +488,7 @@ class ServerService(Service):
         for chunk in unfinished.chunks:
             ranges = remaining(chunk, unfinished.done)
             if ranges:
-                plane.add_inputs(call, chunk.start, Chunk(chunk.encoding, chunk.payload, 0), ranges)
+                plane.add_inputs(call, chunk.start, Chunk(chunk.encoding, chunk.payload, chunk.count), ranges)
         if stored.closed:
             plane.happened(events.InputsClosed(stored.call_id))
         if stored.cancelled and stored.call_id in plane.scheduler.calls:
@@ -514,7 +542,7 @@ class ServerService(Service):
             self._store.expire(now - KEEP_OUTPUTS, now - KEEP_CALLS)
             try:
                 await self._prune(now)
-            except OSError as error:
+            except (OSError, ExecutionError) as error:
                 logger.error("what nothing needs any more could not be deleted: %s", error)
             await asyncio.sleep(EXPIRY)
 
@@ -530,7 +558,7 @@ class ServerService(Service):
             gone = self.catalogue.prune(in_use, now)
             needed = self.catalogue.needed_snapshots(in_use)
             # Their files go when no restart can bring them back.
-            await self._store.committed()
+            await self._entered()
             removed = await asyncio.to_thread(remove_snapshots, self._snapshots, needed, now)
         for app_id in gone:
             self._logs.remove(app_id)
@@ -552,6 +580,17 @@ def _about(app: DeployedApp) -> dict[str, Any]:
     """For the log."""
     stored = app.stored
     return {"app": stored.name, "environment": stored.environment, "app_id": stored.app_id, "version": stored.version}
+
+
+def _check_python(request: DeployApp) -> None:
+    """Raises InvalidError for functions that this Python could not unpickle."""
+    theirs, ours = request.source.python, python_version()
+    by_value = [each.definition.tag for each in request.functions if each.definition.serialized is not None]
+    if theirs != ours and by_value:
+        raise InvalidError(
+            f"{', '.join(sorted(by_value)[:5])} would travel pickled from Python {theirs} to the server's "
+            f"{ours}, which cannot read that. Define them in a file, or deploy with Python {ours}."
+        )
 
 
 async def _greet(request: Hello, payload: Payload) -> Reply:

@@ -121,9 +121,9 @@ class SqliteStore:
         self._writer.on_commit(settle)
         return done
 
-    def when_committed(self, callback: Callable[[], None]) -> None:
+    def when_committed(self, callback: Callable[[], None], on_failure: Callable[[str], None]) -> None:
         """See `Store.when_committed`."""
-        self._writer.on_commit(lambda error: callback() if error is None else None)
+        self._writer.on_commit(lambda error: callback() if error is None else on_failure(str(error)))
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -134,7 +134,9 @@ class SqliteStore:
 
     def put_app(self, app: StoredApp) -> None:
         """See `Store.put_app`."""
-        self._put_in_turn(_PUT_APP, (app.app_id, app.environment, app.name, app.state, app.created, app.version, app.stopped))
+        self._put_in_turn(
+            _PUT_APP, (app.app_id, app.environment, app.name, app.state, app.created, app.version, app.stopped)
+        )
 
     def put_deployment(self, deployment: StoredDeployment) -> None:
         """See `Store.put_deployment`."""

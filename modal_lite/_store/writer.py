@@ -137,8 +137,12 @@ class Writer:
 
     def _committed(self, transaction: _Transaction, error: Exception | None) -> None:
         self._written = None
+        waiting = transaction.waiting
+        if error is not None:
+            # What was queued in ignorance of it fails as well: nothing is committed that builds on what was not.
+            waiting, self._next = waiting + self._next.waiting, _Transaction(self._order)
         self._hand_over()
-        for callback in transaction.waiting:
+        for callback in waiting:
             callback(error)
 
     # --- in the thread -----------------------------------------------------------------------------------------------

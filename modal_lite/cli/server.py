@@ -33,7 +33,7 @@ def server() -> None:
 def _listening(command: Any) -> Any:
     """Adds the options that say where a server listens besides its Unix socket."""
     for option in (
-        click.option("--certificate", help="File with a TLS certificate and its key."),
+        click.option("--certificate", help="PEM file with a TLS certificate and its key."),
         click.option("--token", envvar="MODAL_LITE_TOKEN", help="What clients on TCP must show; MODAL_LITE_TOKEN."),
         click.option("--port", type=click.IntRange(1, 65535), help="Listen on this TCP port as well."),
         click.option("--host", default=None, help="Listen at this address. Default: 127.0.0.1."),
@@ -69,11 +69,13 @@ def run(host: str | None, port: int | None, token: str | None, certificate: str 
 @_listening
 def start(host: str | None, port: int | None, token: str | None, certificate: str | None) -> None:
     """Start the server in the background, unless it runs."""
-    running = find_server(data_directory())
+    with refusals():
+        running = find_server(data_directory())
     if running is not None:
         click.echo(f"The server runs already.\n{describe(running)}", err=True)
         return
-    options = [("--host", host), ("--port", port), ("--certificate", certificate)]
+    absolute = None if certificate is None else os.path.abspath(certificate)  # it runs in its own folder
+    options = [("--host", host), ("--port", port), ("--certificate", absolute)]
     words = [str(word) for name, value in options if value is not None for word in (name, value)]
     with refusals():
         info = start_server(data_directory(), words, token)
@@ -83,7 +85,8 @@ def start(host: str | None, port: int | None, token: str | None, certificate: st
 @server.command(epilog="Example: modal-lite server stop")
 def stop() -> None:
     """Stop the server. Calls made by spawn go on when it is started again."""
-    info = find_server(data_directory())
+    with refusals():
+        info = find_server(data_directory())
     if info is None:
         click.echo("The server is not running.", err=True)
         return
@@ -96,7 +99,8 @@ def stop() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(as_json: bool) -> None:
     """Show whether the server runs: its URL, its process, its data directory. Exit status 1 if not."""
-    info = find_server(data_directory())
+    with refusals():
+        info = find_server(data_directory())
     if as_json:
         import msgspec
 

@@ -40,4 +40,4 @@ async def test_the_store_counts_what_it_writes(store: SqliteStore) -> None:
     assert (await store.figures()).queued == 9
     await store.committed()
     figures = await store.figures()
-    assert (figures.commits, figures.statements, figures.queued, figures.failed) == (1, 9, 0, 0) and figures.seconds > 0
+    assert (figures.commits, figures.rows, figures.queued, figures.failed) == (1, 9, 0, 0) and figures.seconds > 0

@@ -210,7 +210,7 @@ async def test_callbacks_come_after_the_commit_and_in_order(store: SqliteStore) 
     order: list[int] = []
     for i in range(100):
         store.put_call(call(f"fc-{i}"))
-        store.when_committed(lambda i=i: order.append(i))  # type: ignore[misc]
+        store.when_committed(lambda i=i: order.append(i), order.append)  # type: ignore[misc]
     await store.committed()
     assert order == list(range(100))
 
@@ -258,10 +258,11 @@ async def test_a_failure_to_write_is_told(store: SqliteStore, path: Path, caplog
     locker.execute("DROP TABLE outputs")
     store.put_output("fc-1", Output(0, 1, None, payload(b"x")))
     called: list[int] = []
-    store.when_committed(lambda: called.append(1))
+    reasons: list[str] = []
+    store.when_committed(lambda: called.append(1), reasons.append)
     with pytest.raises(ExecutionError, match="could not write to its store"):
         await store.committed()
-    assert not called
+    assert not called and reasons == ["no such table: outputs"]
     store.put_call(call())
     await store.committed()
     locker.close()
