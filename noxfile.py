@@ -128,6 +128,17 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def api(session: nox.Session) -> None:
+    """The administration interface, asked whatever its description allows. Arguments: `-- --max-examples 1000`."""
+    _install(session, "test")
+    try:
+        session.install("schemathesis>=4")
+    except nox.command.CommandFailed:
+        session.skip("the fuzzer schemathesis does not install here")
+    session.run("python", "-m", "tests.api.fuzz_api", *(session.posargs or ["--max-examples", "20"]))
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks beside other libraries. Arguments go to them: `nox -s bench -- --rounds 3 --publish`."""
     _install(session, "bench")

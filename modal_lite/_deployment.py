@@ -1,20 +1,26 @@
 """Deploying an app: what the server is given."""
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modal_lite import config
 from modal_lite._client import _Client, server_client
 from modal_lite._core.address import address_of
+from modal_lite._core.crossing import of_user
 from modal_lite._core.data_directory import DataDirectory
-from modal_lite._core.requests import Deployed, DeployedFunction
+from modal_lite._core.requests import Deployed, DeployedFunction, Schedule
 from modal_lite._core.server_process import find_server, start_server
 from modal_lite._functions import _Function
 from modal_lite._source import snapshot_of
 from modal_lite.exception import InvalidError
 from modal_lite.output import say
+from modal_lite.schedule import Cron, Period
 
 if TYPE_CHECKING:
     from modal_lite._app import _App
+
+T = TypeVar("T")
 
 
 async def deploy(
@@ -31,11 +37,24 @@ async def deploy(
     if not functions:
         raise InvalidError(f"The app {name} has no functions to deploy.")
     infos = [function._info for function in (*app._functions.values(), *(c.service for c in app._classes.values()))]
-    source, data = snapshot_of(infos)
+    source, data = await _aside(snapshot_of, infos)
     if client is None:
-        start_if_needed()
+        await _aside(start_if_needed)
     environment = config.environment_name(environment)
-    return await server_client(client).deploy(environment, name, functions, source, data, ephemeral)
+    deployed = await server_client(client).deploy(environment, name, functions, source, data, ephemeral)
+    if deployed.python and deployed.python != source.python:
+        say(
+            f"The server runs Python {deployed.python}, this program {source.python}: containers of {name} have the "
+            "server's Python and its packages. Exceptions and values that these do not know will not arrive."
+        )
+    return deployed
+
+
+async def _aside(function: Callable[..., T], *arguments: Any) -> T:
+    """Calls what takes its time: in a thread, if the caller has an event loop that is to go on meanwhile."""
+    if asyncio._get_running_loop() is None:
+        return function(*arguments)
+    return await of_user(asyncio.to_thread, function, *arguments)
 
 
 def start_if_needed() -> None:
@@ -52,4 +71,15 @@ def _exported(
     function: _Function[Any, Any, Any], methods: dict[str, tuple[bool, bool]] | None = None
 ) -> DeployedFunction:
     # The ids are the server's to give.
-    return DeployedFunction(function._definition("", "", ""), function.info.is_async, methods)
+    definition = function._definition("", "", "")
+    return DeployedFunction(definition, function.info.is_async, methods, _schedule(function._schedule))
+
+
+def _schedule(schedule: Period | Cron | None) -> Schedule | None:
+    match schedule:
+        case None:
+            return None
+        case Cron():
+            return Schedule(cron=(schedule.cron_string, schedule.timezone))
+    fields = {name: getattr(schedule, name) for name in schedule.__struct_fields__}
+    return Schedule(period={name: value for name, value in fields.items() if value})

@@ -1,5 +1,7 @@
 """Writes docs/reference from the docstrings, or checks that it is current.
 
+Also writes openapi.json, the administration interface of servers, from the table of its operations.
+
 Names and what is wrapped come from the running package, signatures and docstrings from the source of the implementation
 (`_functions._Function` for `Function`), read by griffe.
 
@@ -10,6 +12,7 @@ Names and what is wrapped come from the running package, signatures and docstrin
 import argparse
 import importlib
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -23,6 +26,7 @@ import griffe
 from synchronicity.synchronizer import SYNCHRONIZER_ATTR
 
 import modal_lite
+from modal_lite._server.openapi import description
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
@@ -251,6 +255,13 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         if options.write:
             FOLDER.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted)
+            print(f"{path.relative_to(ROOT)}: written")
+        else:
+            problems.append(f"{path.relative_to(ROOT)} is stale: run `nox -s docs -- --write`")
+    path, wanted = FOLDER / "openapi.json", json.dumps(description(modal_lite.__version__), indent=1) + "\n"
+    if not path.exists() or path.read_text() != wanted:
+        if options.write:
             path.write_text(wanted)
             print(f"{path.relative_to(ROOT)}: written")
         else:

@@ -42,12 +42,13 @@ if __name__ == "__main__":
 _MODAL = """
 import time
 import modal_lite as modal
+IMPORTED
 
 app = modal.App("starts")
 
 @app.function(OPTIONS)
 def f(x):
-    BODY
+    CALLED
     return x + 1
 """
 
@@ -78,11 +79,11 @@ if __name__ == "__main__":
 """
 
 
-def modal_script(**options: bool) -> str:
-    """A program that starts a container for each call from one app, of a function with these options."""
-    given = {"single_use_containers": True, **options}
-    arguments = ", ".join(f"{name}={value!r}" for name, value in given.items())
-    return _MODAL.replace("OPTIONS", arguments) + _SINGLE_USE
+def modal_script(options: str = "single_use_containers=True", once: bool = False, starts: str = _SINGLE_USE) -> str:
+    """A program that starts containers of a function with these options; what it does first is done once, at import."""
+    imported, called = ("BODY", "pass") if once else ("", "BODY")
+    text = _MODAL.replace("OPTIONS", options).replace("IMPORTED", imported).replace("CALLED", called)
+    return text + starts
 
 
 class Fresh(Peer):
@@ -90,7 +91,7 @@ class Fresh(Peer):
     distribution = "modal-lite"
     bare = True
     only = STARTS
-    start_script = _MODAL.replace("OPTIONS", "") + _FRESH
+    start_script = modal_script(options="", starts=_FRESH)
 
 
 class Snapshot(Peer):
@@ -98,11 +99,7 @@ class Snapshot(Peer):
     distribution = "modal-lite"
     bare = True
     only = STARTS
-    start_script = (
-        modal_script(enable_memory_snapshot=True)
-        .replace("    BODY\n", "")
-        .replace("import modal_lite as modal\n", "import modal_lite as modal\nBODY\n")
-    )
+    start_script = modal_script("single_use_containers=True, enable_memory_snapshot=True", once=True)
 
 
 class _Multiprocessing(Peer):

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from modal_lite._core.serialization import dumps_whole, loads_whole
+from modal_lite._core.serialization import dumps_key, dumps_whole, loads_whole
 
 ATTRIBUTE = "__modal_lite_class__"
 """Where the description is: on the class itself, and on what the decorator put in its place."""
@@ -44,14 +44,15 @@ class ClassDescription(msgspec.Struct, frozen=True):
 
 
 def pack_parameters(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    """The constructor's arguments as bytes, equal ones as equal bytes if their pickles are. Raises as pickling does.
+    """The constructor's arguments as bytes, equal ones as equal bytes if their pickles are. Raises as pickling does."""
+    arguments = args, sorted(kwargs.items())
+    try:
+        return dumps_key(arguments)
+    except (ValueError, RecursionError):
+        return dumps_whole(arguments)  # Something in them contains itself.
 
-    Each is pickled by itself, for within one pickle the same string is written differently the second time.
-    """
-    return dumps_whole(([dumps_whole(a) for a in args], [(k, dumps_whole(kwargs[k])) for k in sorted(kwargs)]))
 
-
-def unpack_parameters(packed: bytes) -> tuple[list[Any], dict[str, Any]]:
+def unpack_parameters(packed: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments that `pack_parameters` was given. Raises as unpickling does."""
     args, kwargs = loads_whole(packed)
-    return [loads_whole(a) for a in args], {name: loads_whole(value) for name, value in kwargs}
+    return args, dict(kwargs)

@@ -15,7 +15,9 @@ from modal_lite._core.stored import (
     StoredCall,
     StoredChunk,
     StoredDeployment,
+    StoredSchedule,
     StoredVariant,
+    StoredWebPort,
     Unfinished,
 )
 from modal_lite.call_graph import InputInfo
@@ -113,17 +115,37 @@ class Placer(Protocol):
         """Ends every container within `grace` seconds, by force after that, and whatever else was started."""
 
 
+class StoreFigures(msgspec.Struct, frozen=True):
+    """What a store counts, since it was opened but for the first two."""
+
+    calls: int
+    """Calls that are in it."""
+    queued: int
+    """Rows that wait to be written."""
+    commits: int
+    failed: int
+    """Transactions that failed."""
+    rows: int
+    """Those of the transactions that did not."""
+    seconds: float
+    """That the transactions took."""
+
+
 class Store(Protocol):
     """What a server keeps. All methods are called on one event loop.
 
-    Writes are queued in order and return at once; `committed` tells when they are safe.
+    Writes are queued in order and return at once; `committed` tells when they are safe. Those between which the loop
+    does nothing else are committed together, or not at all.
     """
 
     def committed(self) -> Awaitable[None]:
         """Waits until all that was queued is committed. Raises ExecutionError if that failed."""
 
-    def when_committed(self, callback: Callable[[], None]) -> None:
-        """Has the callback called once all that was queued is committed; never, if that fails."""
+    def when_committed(self, callback: Callable[[], None], on_failure: Callable[[str], None]) -> None:
+        """Has one of them called once all that was queued is committed, or not, with the reason.
+
+        What follows a failed write in ignorance of its failure is not written either.
+        """
 
     def put_app(self, app: StoredApp) -> None:
         """Enters an app, or replaces it."""
@@ -134,8 +156,20 @@ class Store(Protocol):
     def put_variant(self, variant: StoredVariant) -> None:
         """Enters a variant, or replaces it."""
 
-    def put_web_port(self, function_id: str, method: str, port: int) -> None:
-        """Enters where a web function, or the method of a class, is reached."""
+    def drop_deployment(self, app_id: str, version: int) -> None:
+        """Removes a deployment."""
+
+    def drop_app(self, app_id: str) -> None:
+        """Removes an app with its deployments, variants and web ports; not its calls."""
+
+    def put_schedule(self, schedule: StoredSchedule) -> None:
+        """Enters how far a schedule has come, or replaces it."""
+
+    def drop_schedule(self, function_id: str) -> None:
+        """Removes a schedule."""
+
+    def put_web_port(self, web_port: StoredWebPort) -> None:
+        """Enters where a web function is reached, or replaces it."""
 
     def put_call(self, call: StoredCall) -> None:
         """Enters a call."""
@@ -164,8 +198,8 @@ class Store(Protocol):
     async def load_catalogue(self) -> Catalogue:
         """All apps."""
 
-    async def load_web_ports(self) -> dict[tuple[str, str], int]:
-        """Where web functions are reached, by their ids and methods."""
+    async def load_web_ports(self) -> list[StoredWebPort]:
+        """Where web functions are reached."""
 
     async def load_unfinished(self) -> list[Unfinished]:
         """All calls that have not finished."""
@@ -173,11 +207,17 @@ class Store(Protocol):
     async def find_call(self, call_id: str) -> StoredCall | None:
         """A call, None if it is not known."""
 
+    async def list_calls(self, app_id: str | None, unfinished: bool, limit: int) -> list[StoredCall]:
+        """The newest calls, newest first; of one app, and of those that have not finished, if told so."""
+
     async def find_output(self, call_id: str, index: int) -> Output | None:
         """The output that holds the input, None if there is none."""
 
     async def find_graph(self, call_id: str) -> list[InputInfo]:
         """The graph of a call that has finished."""
+
+    async def figures(self) -> StoreFigures:
+        """What it counts."""
 
     async def close(self) -> None:
         """Commits what is queued and closes the store."""

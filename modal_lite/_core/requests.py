@@ -238,6 +238,15 @@ class PutSnapshot(Request, frozen=True, tag=61):
     digest: str
 
 
+class Schedule(msgspec.Struct, frozen=True, array_like=True):
+    """When a deployed function runs by itself: one of the two, not checked yet."""
+
+    period: dict[str, int | float] | None = None
+    """The fields of a `Period`."""
+    cron: tuple[str, str] | None = None
+    """The notation and the time zone of a `Cron`."""
+
+
 class DeployedFunction(msgspec.Struct, frozen=True, array_like=True):
     """A function of a deployment; its ids and paths are the server's matter."""
 
@@ -245,6 +254,7 @@ class DeployedFunction(msgspec.Struct, frozen=True, array_like=True):
     is_async: bool
     methods: dict[str, tuple[bool, bool]] | None = None
     """Of a class: whether each method is a generator, and whether it is async."""
+    schedule: Schedule | None = None
 
 
 class Source(msgspec.Struct, frozen=True, array_like=True):
@@ -432,8 +442,10 @@ class Deployed(Reply, frozen=True, tag=61):
 
     app_id: str
     version: int
+    python: str = ""
+    """Major and minor version of the server's Python, if it has just been deployed."""
     web_urls: dict[str, str] = {}
-    """Addresses of its web functions, by their tags."""
+    """Addresses of its web functions, by their names; if it has just been deployed."""
 
 
 class FoundDeployed(Reply, frozen=True, tag=62):

@@ -15,7 +15,7 @@ START_WAIT, STOP_WAIT = 30.0, 45.0
 """Seconds until a server must be there, or gone."""
 _POLL = 0.02
 _TAIL = 20
-"""Lines of the log that are shown when a server does not start."""
+"""Lines of what a server that does not start printed last, which are shown."""
 
 
 def find_server(directory: DataDirectory) -> ServerInfo | None:
@@ -37,11 +37,10 @@ def start_server(directory: DataDirectory, words: list[str], token: str | None =
         token: For `--token`; not among the words, which other users can see.
 
     Raises:
-        modal_lite.exception.ConnectionError: It did not start; the message has the end of its log.
+        modal_lite.exception.ConnectionError: It did not start; the message has what it printed.
     """
     try:
         directory.create()
-        began = directory.log.stat().st_size if directory.log.exists() else 0
         process = _launch(directory, words, token)
     except OSError as error:
         raise ConnectionError(f"The server cannot be started: {error}") from None
@@ -49,7 +48,7 @@ def start_server(directory: DataDirectory, words: list[str], token: str | None =
     while (info := find_server(directory)) is None:
         # One that ends because another has just been started leaves that to listen.
         if process.poll() is not None and not is_locked(directory):
-            raise ConnectionError(f"The server did not start.\n{_end_of_log(directory, began)}")
+            raise ConnectionError(f"The server did not start.\n{_end_of_output(directory)}")
         if time.monotonic() > deadline:
             raise ConnectionError(f"The server did not start within {START_WAIT:g} seconds; see {directory.log}.")
         time.sleep(_POLL)
@@ -88,14 +87,14 @@ def is_locked(directory: DataDirectory) -> bool:
 
 
 def _launch(directory: DataDirectory, words: list[str], token: str | None) -> "subprocess.Popen[bytes]":
-    with directory.log.open("ab") as log:
+    with directory.output.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "modal_lite", "server", "run", *words],
+            [sys.executable, "-m", "modal_lite", "server", "run", "--background", *words],
             env=_environment(directory, token),
             cwd=directory.path,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
 
@@ -114,8 +113,6 @@ def _environment(directory: DataDirectory, token: str | None) -> dict[str, str]:
     return environment
 
 
-def _end_of_log(directory: DataDirectory, began: int) -> str:
-    with directory.log.open("rb") as log:
-        log.seek(began)
-        lines = log.read().decode("utf-8", "replace").splitlines()
+def _end_of_output(directory: DataDirectory) -> str:
+    lines = directory.output.read_text("utf-8", "replace").splitlines()
     return "\n".join(lines[-_TAIL:])

@@ -6,7 +6,7 @@ import msgspec
 
 from modal_lite._core.messages import Encoding
 from modal_lite._core.payload import Payload
-from modal_lite._core.requests import AddVariant, CallKind, DeployedFunction, Source
+from modal_lite._core.requests import AddVariant, CallKind, DeployedFunction, Schedule, Source
 
 
 class AppState(StrEnum):
@@ -26,6 +26,7 @@ class StoredApp(msgspec.Struct, frozen=True):
     created: float
     version: int
     """Its present deployment."""
+    stopped: float | None = None
 
 
 class StoredDeployment(msgspec.Struct, frozen=True):
@@ -48,6 +49,32 @@ class StoredVariant(msgspec.Struct, frozen=True):
 
     app_id: str
     request: AddVariant
+
+
+class StoredSchedule(msgspec.Struct, frozen=True):
+    """How far the schedule of a deployed function has come."""
+
+    function_id: str
+    """The one that stays."""
+    app_id: str
+    schedule: Schedule
+    since: float
+    """What the next run is counted from: the last one, or the deployment that brought the schedule."""
+    last: float | None = None
+    """When it ran last, as planned."""
+    call_id: str | None = None
+    """The call that it made then."""
+
+
+class StoredWebPort(msgspec.Struct, frozen=True):
+    """Where a deployed web function is reached."""
+
+    app_id: str
+    function_id: str
+    """The one that stays."""
+    method: str
+    """Of a class, else empty."""
+    port: int
 
 
 class StoredCall(msgspec.Struct, frozen=True):
@@ -93,3 +120,4 @@ class Catalogue(msgspec.Struct, frozen=True):
     apps: list[StoredApp]
     deployments: list[StoredDeployment]
     variants: list[StoredVariant]
+    schedules: list[StoredSchedule]

@@ -1,7 +1,6 @@
 """The caller's side of a process that forks containers: the template, or a snapshot process."""
 
 import asyncio
-import os
 import signal
 import socket
 from collections import deque
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from modal_lite._core.messages import Exited, Fork, Forked, ForkFailed, FromTemplate, Kill, TakeSnapshot
+from modal_lite._core.process_group import kill_group
 from modal_lite._transport.channel import Channel
 
 _FORKS_AHEAD = 8
@@ -38,13 +38,13 @@ class ForkingProcess:
         descriptors: The socket for the children's descriptors.
 
     Attributes:
-        containers: Children that have not ended, by id.
+        children: Those that have not ended, by id.
         lost: True once the connection has ended: nothing can be started any more.
         ended: True once nothing is left of it.
     """
 
     def __init__(self, on_exit: OnExit, frames: socket.socket, descriptors: socket.socket) -> None:
-        self.containers: dict[str, Child] = {}
+        self.children: dict[str, Child] = {}
         self.lost = False
         self.ended = False
         self._on_exit = on_exit
@@ -58,7 +58,7 @@ class ForkingProcess:
 
     def fork(self, child_id: str, message: Fork | TakeSnapshot, child: Child) -> None:
         """Has a child forked, or tells `on_exit` that it could not be."""
-        self.containers[child_id] = child
+        self.children[child_id] = child
         self._waiting.append((child_id, message, child))
         self._send_waiting()
 
@@ -78,11 +78,11 @@ class ForkingProcess:
 
     async def empty(self, grace: float) -> None:
         """Asks all children to end; returns when they have, after `grace` seconds at the latest."""
-        for child_id in list(self.containers):
+        for child_id in list(self.children):
             self.kill(child_id, signal.SIGTERM)
         try:
             async with asyncio.timeout(grace):
-                while self.containers:
+                while self.children:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -105,8 +105,8 @@ class ForkingProcess:
         match message:
             case Forked():
                 self._answered()
-                if message.container_id in self.containers:
-                    self.containers[message.container_id].pid = message.pid
+                if message.container_id in self.children:
+                    self.children[message.container_id].pid = message.pid
             case ForkFailed():
                 self._answered()
                 self._exited(message.container_id, None, f"it could not be started: {message.reason}")
@@ -118,7 +118,7 @@ class ForkingProcess:
         self._send_waiting()
 
     def _exited(self, child_id: str, status: int | None, reason: str) -> None:
-        child = self.containers.pop(child_id, None)
+        child = self.children.pop(child_id, None)
         if child is not None:
             child.close_remote()
             self._changed.set()
@@ -132,15 +132,8 @@ class ForkingProcess:
         self._channel.close()
         self._descriptors.close()
         self._waiting.clear()
-        for child_id, child in list(self.containers.items()):
+        for child_id, child in list(self.children.items()):
             # On Linux they have died with the process, but perhaps not what they had started.
             if child.pid is not None:
-                _kill_group(child.pid)
+                kill_group(child.pid)
             self._exited(child_id, None, reason)
-
-
-def _kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # Nothing left.

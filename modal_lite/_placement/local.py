@@ -84,7 +84,7 @@ class LocalPlacer:
 
     def _parent(self, container_id: str) -> ForkingProcess | None:
         """What the container is forked from, or is to be."""
-        if self._template is not None and container_id in self._template.containers:
+        if self._template is not None and container_id in self._template.children:
             return self._template
         return self._snapshots.of_container(container_id)
 

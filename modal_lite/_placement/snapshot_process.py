@@ -87,7 +87,7 @@ class SnapshotProcess(ForkingProcess):
         waiting = list(self._waiting)
         self._waiting.clear()
         for child_id, _, _ in waiting:
-            del self.containers[child_id]
+            del self.children[child_id]
         return cast("list[tuple[Fork, LocalContainer]]", [(message, child) for _, message, child in waiting])
 
     def end(self) -> None:
@@ -121,7 +121,7 @@ class SnapshotProcess(ForkingProcess):
 
     def _exited(self, child_id: str, status: int | None, reason: str) -> None:
         super()._exited(child_id, status, reason)
-        if self.containers or self.taken is None or self.ended:
+        if self.children or self.taken is None or self.ended:
             return
         if self.taken.failed:
             self.end()

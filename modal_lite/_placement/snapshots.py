@@ -48,7 +48,7 @@ class Snapshots:
     def of_container(self, container_id: str) -> SnapshotProcess | None:
         """The process that the container is forked from, or waits for."""
         for snapshot in self._living.values():
-            if container_id in snapshot.containers:
+            if container_id in snapshot.children:
                 return snapshot
         return None
 

@@ -66,7 +66,7 @@ class Calls:
         call = known(self._calls, event.call_id, "call")
         if call.closed and not call.cancelled:
             raise IllegalTransition(f"call {event.call_id} is closed and takes no more inputs")
-        if event.count <= 0 or (event.start < call.following and event.chunk is None):
+        if event.count <= 0 or event.start < call.following:
             raise IllegalTransition(f"[{event.start}, +{event.count}) are not the next inputs of {event.call_id}")
         self._add(call, event.start, event.count, event.start if event.chunk is None else event.chunk, now)
 

@@ -150,7 +150,7 @@ def next_call(function: Function) -> Call:
 
 def next_runs_alone(function: Function) -> bool:
     """True if the input whose turn it is, of a function with a backlog, is to share no container that it might kill."""
-    return function.settings.shares and next_call(function).pending[0].losses >= SUSPECT_LOSSES
+    return function.shares and next_call(function).pending[0].losses >= SUSPECT_LOSSES
 
 
 def _may_share(function: Function, container: Container, may_grow: Callable[[Function], bool], now: float) -> bool:

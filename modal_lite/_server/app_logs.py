@@ -62,6 +62,14 @@ class AppLogs:
                     lines.extend(file)
         return [msgspec.json.decode(line, type=LogLine) for line in lines if line.endswith(b"\n")]
 
+    def remove(self, app_id: str) -> None:
+        """Deletes what an app wrote. Raises OSError."""
+        file = self._files.pop(app_id, None)
+        if file is not None:
+            file.close()
+        for suffix in ("", ".1"):
+            self._path(app_id, suffix).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Closes the files."""
         for file in self._files.values():

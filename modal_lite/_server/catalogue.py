@@ -17,7 +17,10 @@ from modal_lite._core.interfaces import Store
 from modal_lite._core.messages import MainModule
 from modal_lite._core.requests import AddVariant, DeployApp, DeployedFunction, FunctionDefinition, Source
 from modal_lite._core.stored import AppState, StoredApp, StoredDeployment, StoredVariant
+from modal_lite._server.limits import MAX_VARIANTS, check_count
 from modal_lite._server.plane import Environment
+from modal_lite._server.pruning import KEEP_STOPPED, KEEP_VERSIONS
+from modal_lite._server.schedules import Schedules
 from modal_lite._server.service import variant_of
 from modal_lite.exception import InvalidError, NotFoundError
 
@@ -30,7 +33,7 @@ def version_id(function_id: str, version: int) -> str:
 def split_version(function_id: str) -> tuple[str, int | None]:
     """The lasting id, and the version if the id names one."""
     lasting, _, version = function_id.partition(".")
-    return lasting, int(version) if version.isdigit() else None
+    return lasting, int(version) if version.isdecimal() else None
 
 
 class DeployedApp:
@@ -78,6 +81,7 @@ class Catalogue:
     def __init__(self, store: Store, snapshots: Path) -> None:
         self._store = store
         self._snapshots = snapshots
+        self.schedules = Schedules()
         self._apps: dict[str, DeployedApp] = {}
         self._names: dict[tuple[str, str], DeployedApp] = {}
         self._owners: dict[str, DeployedApp] = {}
@@ -85,8 +89,10 @@ class Catalogue:
         self._variants: dict[str, AddVariant] = {}
 
     async def load(self) -> None:
-        """Reads what is stored."""
+        """Reads what is stored, in the place of what was known."""
         stored = await self._store.load_catalogue()
+        for known in (self._apps, self._names, self._owners, self._variants):
+            known.clear()
         for app in stored.apps:
             self._apps[app.app_id] = DeployedApp(app)
             if app.state is AppState.DEPLOYED:
@@ -98,6 +104,7 @@ class Catalogue:
         for variant in stored.variants:
             if variant.app_id in self._apps:
                 self._enter_variant(self._apps[variant.app_id], variant.request)
+        self.schedules.load(stored.schedules)
 
     def _own(self, app: DeployedApp, deployment: StoredDeployment) -> None:
         for function in deployment.functions:
@@ -137,12 +144,45 @@ class Catalogue:
 
     def stop(self, app: DeployedApp) -> None:
         """The app can be looked up no more. Its name is free."""
-        app.stored = msgspec.structs.replace(app.stored, state=AppState.STOPPED)
+        app.stored = msgspec.structs.replace(app.stored, state=AppState.STOPPED, stopped=time.time())
         self._store.put_app(app.stored)
+        self._reschedule(app)
         self._names.pop((app.stored.environment, app.stored.name), None)
         for function_id in [key for key, owner in self._owners.items() if owner is app]:
             del self._owners[function_id]
             self._variants.pop(function_id, None)
+
+    def prune(self, in_use: set[tuple[str, int]], now: float) -> list[str]:
+        """Forgets what is too old: versions of apps that run, and apps that were stopped.
+
+        Args:
+            in_use: App and version of what the control plane knows; these stay.
+            now: Seconds since the epoch.
+
+        Returns:
+            The ids of the apps of which nothing is known any more.
+        """
+        gone = []
+        for app in self.apps():
+            stopped, used = app.stored.stopped, {version for app_id, version in in_use if app_id == app.stored.app_id}
+            if app.is_deployed:
+                for version in sorted(set(app.deployments) - {app.stored.version} - used)[:-KEEP_VERSIONS]:
+                    del app.deployments[version]
+                    self._store.drop_deployment(app.stored.app_id, version)
+            elif not used and stopped is not None and stopped < now - KEEP_STOPPED:
+                del self._apps[app.stored.app_id]
+                self._store.drop_app(app.stored.app_id)
+                gone.append(app.stored.app_id)
+        return gone
+
+    def needed_snapshots(self, in_use: set[tuple[str, int]]) -> set[str]:
+        """The digests of the sources that there are to be: of apps that can be called, and of what is in use."""
+        return {
+            deployment.source.digest
+            for app in self.apps()
+            for version, deployment in app.deployments.items()
+            if app.is_deployed or (app.stored.app_id, version) in in_use
+        }
 
     def _add_deployment(
         self,
@@ -163,6 +203,16 @@ class Catalogue:
         self._own(app, deployment)
         self._store.put_deployment(deployment)
         self._store.put_app(app.stored)
+        self._reschedule(app)
+
+    def _reschedule(self, app: DeployedApp) -> None:
+        # An app that is to end as soon as it is idle has nothing to wait for.
+        functions = app.current.functions if app.is_deployed and not app.current.ephemeral else []
+        changed, dropped = self.schedules.replace(app.stored.app_id, functions, time.time())
+        for schedule in changed:
+            self._store.put_schedule(schedule)
+        for function_id in dropped:
+            self._store.drop_schedule(function_id)
 
     def _named(self, app: DeployedApp, function: DeployedFunction, app_name: str) -> DeployedFunction:
         """The function with its lasting id."""
@@ -189,13 +239,29 @@ class Catalogue:
         return found
 
     def add_variant(self, request: AddVariant) -> None:
-        """Enters a variant of a deployed function. Raises NotFoundError if there is no such function."""
+        """Enters a variant of a deployed function.
+
+        Raises:
+            NotFoundError: There is no such function.
+            InvalidError: The variant would be one of itself, or take the id of another function.
+        """
         base_id, _ = split_version(request.base_id)
         request = msgspec.structs.replace(request, base_id=base_id)
         app = self._owner(base_id)
+        self._check_variant(request)
         if self._variants.get(request.function_id) != request:
+            if request.function_id not in self._variants:
+                check_count(sum(owner is app for owner in self._owners.values()), MAX_VARIANTS, "variants of the app")
             self._enter_variant(app, request)
             self._store.put_variant(StoredVariant(app.stored.app_id, request))
+
+    def _check_variant(self, request: AddVariant) -> None:
+        function_id, base = request.function_id, request.base_id
+        while (variant := self._variants.get(base)) is not None and base != function_id:
+            base = variant.base_id
+        taken = function_id in self._owners and function_id not in self._variants
+        if base == function_id or taken or split_version(function_id)[1] is not None:
+            raise InvalidError(f"{function_id} cannot be the id of a variant of {request.base_id}.")
 
     def _enter_variant(self, app: DeployedApp, request: AddVariant) -> None:
         self._variants[request.function_id] = request
@@ -285,13 +351,6 @@ class Catalogue:
 def python_version() -> str:
     """Major and minor version of this Python."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def check_names(request: DeployApp) -> None:
-    """Raises InvalidError for names that could not be looked up."""
-    for what, name in (("environment", request.environment), ("app", request.name)):
-        if not name or len(name) > 200 or any(character in "/\0\n" for character in name):
-            raise InvalidError(f"{name!r:.220} cannot be the name of an {what}.")
 
 
 def _near(name: str, names: list[str]) -> str:

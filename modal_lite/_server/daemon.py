@@ -15,11 +15,13 @@ import msgspec
 from aiohttp import web
 
 from modal_lite._core.data_directory import DataDirectory, ServerInfo
+from modal_lite._core.tokens import SHORTEST, Tokens
 from modal_lite._placement.local import LocalPlacer
 from modal_lite._server.app_logs import AppLogs
+from modal_lite._server.doorkeeper import REQUEST_WAIT, Doorkeeper
 from modal_lite._server.http import HttpInterface
 from modal_lite._server.logs import Written
-from modal_lite._server.plane import ControlPlane
+from modal_lite._server.observed_plane import ObservedPlane
 from modal_lite._server.remote_sessions import RemoteSessions
 from modal_lite._server.server_service import ServerService
 from modal_lite._server.service import Service
@@ -50,18 +52,31 @@ def run_server(directory: DataDirectory, listen: Listen, on_ready: Callable[[Ser
 
     Raises:
         AlreadyExistsError: One runs in this folder.
-        InvalidError: It would listen on TCP without a token.
+        InvalidError: It would listen on TCP without a token, or the certificate cannot be used.
         OSError: It cannot listen there, or not write into the folder.
     """
-    if listen.port is not None and not listen.token:
+    directory.create()
+    _check(directory, listen)
+    with _locked(directory):
+        directory.info.unlink(missing_ok=True)  # of one that was killed
+        asyncio.run(_serve(directory, listen, on_ready))
+
+
+def _check(directory: DataDirectory, listen: Listen) -> None:
+    """Raises InvalidError for what it cannot listen with."""
+    if listen.port is None and (listen.host is not None or listen.certificate is not None):
+        raise InvalidError("--host and --certificate are for TCP: give --port as well.")
+    if listen.port is not None and not listen.token and not Tokens(directory.tokens).all():
         raise InvalidError(
             "A server that listens on TCP needs a token: give --token or MODAL_LITE_TOKEN. "
             "`modal-lite token new` makes one."
         )
-    directory.create()
-    with _locked(directory):
-        directory.info.unlink(missing_ok=True)  # of one that was killed
-        asyncio.run(_serve(directory, listen, on_ready))
+    if listen.port is not None and listen.token and len(listen.token) < SHORTEST:
+        raise InvalidError(
+            f"A token of {len(listen.token)} characters can be guessed; it must have {SHORTEST}. "
+            "`modal-lite token new` makes one."
+        )
+    _tls(listen)
 
 
 def _locked(directory: DataDirectory) -> IO[bytes]:
@@ -87,16 +102,18 @@ async def _serve(directory: DataDirectory, listen: Listen, on_ready: Callable[[S
         service = _make_service(directory, store, logs)
         sessions = RemoteSessions(service)
         info = ServerInfo(os.getpid(), _url(directory, listen), listen.version, time.time())
-        interface = HttpInterface(service, sessions, logs, info, listen.token)
+        doorkeeper = Doorkeeper(Tokens(directory.tokens), listen.token)
+        interface = HttpInterface(service, sessions, logs, info, doorkeeper)
         try:
             await service.open()
-            async with _listening(directory, listen, interface.application, sessions):
+            async with _listening(directory, listen, interface.application, sessions, doorkeeper):
                 directory.write_info(info)
-                logger.info("listening on %s", info.url)
+                logger.info("listening", extra={"url": info.url, "pid": info.pid, "version": info.version})
                 on_ready(info)
                 await stop.wait()
                 logger.info("ending")
                 stop.clear()
+                service.rest()
                 await _drain(service, stop)
                 # Before the clients' sessions end, which would take back what they have not finished.
                 service.seal()
@@ -116,24 +133,32 @@ def _make_service(directory: DataDirectory, store: SqliteStore, logs: AppLogs) -
         except OSError as error:
             logger.error("output of %s could not be kept: %s", written.function.tag, error)
 
-    def make_plane(service: Service) -> ControlPlane:
+    def make_plane(service: Service) -> ObservedPlane:
         assert isinstance(service, ServerService)
-        return ControlPlane(LocalPlacer, service.catalogue.environment, service, on_output)
+        return ObservedPlane(LocalPlacer, service.catalogue.environment, service, on_output)
 
-    return ServerService(make_plane, store, directory.snapshots)
+    return ServerService(make_plane, store, directory.snapshots, logs)
 
 
 @asynccontextmanager
 async def _listening(
-    directory: DataDirectory, listen: Listen, application: web.Application, sessions: RemoteSessions
+    directory: DataDirectory,
+    listen: Listen,
+    application: web.Application,
+    sessions: RemoteSessions,
+    doorkeeper: Doorkeeper,
 ) -> AsyncIterator[None]:
-    runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=1.0, access_log=None)
+    runner = web.AppRunner(
+        application, handle_signals=False, shutdown_timeout=1.0, access_log=None, keepalive_timeout=REQUEST_WAIT
+    )
     await runner.setup()
+    server = runner.server
+    assert server is not None
     path = directory.socket
+    watching = asyncio.create_task(doorkeeper.watch(lambda: server.connections))
+    tcp: asyncio.Server | None = None
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        if path.parent != directory.path and path.parent.stat().st_uid != os.getuid():
-            raise PermissionError(f"{path.parent} belongs to another user")
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
@@ -141,9 +166,21 @@ async def _listening(
         finally:
             os.umask(before)
         if listen.port is not None:
-            await web.TCPSite(runner, listen.host or "127.0.0.1", listen.port, ssl_context=_tls(listen)).start()
+            tls = _tls(listen)
+            # Not aiohttp's TCPSite, which sets no limit to the handshake.
+            tcp = await asyncio.get_running_loop().create_server(
+                server,
+                listen.host or "127.0.0.1",
+                listen.port,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else REQUEST_WAIT,
+                reuse_address=True,
+            )
         yield
     finally:
+        watching.cancel()
+        if tcp is not None:
+            tcp.close()
         await sessions.close()
         await runner.cleanup()
         path.unlink(missing_ok=True)
@@ -161,7 +198,12 @@ def _tls(listen: Listen) -> ssl.SSLContext | None:
     if listen.certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(listen.certificate)
+    try:
+        context.load_cert_chain(listen.certificate)
+    except OSError as error:  # ssl.SSLError among them
+        raise InvalidError(
+            f"--certificate {listen.certificate} must be a PEM file of a certificate and its key: {error}."
+        ) from None
     return context
 
 

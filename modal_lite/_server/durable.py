@@ -7,6 +7,7 @@ before it is committed. When it has finished and that is committed, it leaves me
 import asyncio
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from modal_lite._core.interfaces import Store
 from modal_lite._core.messages import Failure, FailureKind
@@ -15,7 +16,7 @@ from modal_lite._core.requests import CallKind, ExchangeChunk, GetOutput, Output
 from modal_lite._core.stored import StoredCall, StoredChunk, Unfinished
 from modal_lite._server.calls import CallState
 from modal_lite.call_graph import InputInfo, InputStatus
-from modal_lite.exception import InvalidError, NotFoundError, OutputExpiredError, RequestSizeError
+from modal_lite.exception import ExecutionError, InvalidError, NotFoundError, OutputExpiredError, RequestSizeError
 
 KEEP_OUTPUTS = 7 * 86400.0
 """Seconds from the end of a call until its outputs are deleted."""
@@ -23,6 +24,8 @@ KEEP_CALLS = 30 * 86400.0
 """Seconds from the end of a call until nothing is known of it."""
 MAX_STORED = 900 << 20
 """Bytes of a payload that can be stored."""
+FIRST_DELAY, LAST_DELAY = 1.0, 30.0
+"""Seconds until what the store did not take is written again; longer each time."""
 
 
 class DurableCall(CallState):
@@ -31,12 +34,17 @@ class DurableCall(CallState):
     `on_output(call, output)` takes each of them.
     """
 
-    __slots__ = ("num_inputs", "on_output")
+    __slots__ = ("dropped", "num_inputs", "on_output", "trouble", "unsaved")
 
     def __init__(self, stored: StoredCall, on_output: Callable[["DurableCall", Output], None]) -> None:
         super().__init__(stored.call_id, stored.function_id, stored.kind, stored.method)
         self.num_inputs = stored.num_inputs
         self.on_output = on_output
+        self.unsaved: list[Output] = []
+        """Outputs that the store did not take; it is tried again."""
+        self.trouble = ""
+        """Why not."""
+        self.dropped = False
 
     def deliver(self, output: Output) -> None:
         """Takes an output in, for the store."""
@@ -50,11 +58,33 @@ class DurableCall(CallState):
 
     def stored(self, output: Output) -> None:
         """The output can be read."""
+        if output in self.unsaved:
+            self.unsaved.remove(output)
         self._wake(output.start, output.count)
+
+    def not_stored(self, output: Output, reason: str) -> None:
+        """The output cannot be read yet: who waits for it is told."""
+        self.trouble = reason
+        if output not in self.unsaved:
+            self.unsaved.append(output)
+        self._wake(output.start, output.count)
+
+    def lacks(self, index: int) -> bool:
+        """True if the input has an output that the store did not take."""
+        return any(output.start <= index < output.start + output.count for output in self.unsaved)
 
     def leave(self) -> None:
         """All of it is in the store."""
         super().finish()
+
+
+class _Write(NamedTuple):
+    """Something of a call that has to be written, however often it takes."""
+
+    call: DurableCall
+    put: Callable[[], None]
+    on_commit: Callable[[], None]
+    on_failure: Callable[[str], None]
 
 
 class DurableCalls:
@@ -79,10 +109,16 @@ class DurableCalls:
         self._graph = graph
         self._leave = leave
         self._sealed = False
+        self._unwritten: list[_Write] = []
+        """Writes that the store did not take, and those behind them, in order."""
+        self._retry: asyncio.TimerHandle | None = None
+        self._delay = FIRST_DELAY
 
     def seal(self) -> None:
         """Whatever ends from now on does so because the server ends: it is to be done again, not stored."""
         self._sealed = True
+        if self._retry is not None:
+            self._retry.cancel()
 
     # --- their life --------------------------------------------------------------------------------------------------
 
@@ -125,7 +161,9 @@ class DurableCalls:
 
     def drop(self, call_id: str) -> None:
         """Nobody will ask for the call: it was not accepted as a whole."""
-        if isinstance(self._known.get(call_id), DurableCall) and not self._sealed:
+        call = self._known.get(call_id)
+        if isinstance(call, DurableCall) and not self._sealed:
+            call.dropped = True
             self._store.drop_call(call_id)
 
     def _made(self, stored: StoredCall) -> DurableCall:
@@ -134,26 +172,65 @@ class DurableCalls:
         return call
 
     def _delivered(self, call: DurableCall, output: Output) -> None:
-        if call.kind is CallKind.SPAWNED and not self._sealed:
+        if call.kind is CallKind.SPAWNED and not self._sealed and not call.dropped:
             if output.payload.nbytes > MAX_STORED:
                 output = _too_large(output)
-            self._store.put_output(call.call_id, output)
-            self._store.when_committed(lambda: call.stored(output))
+            kept = output  # which Python would not know to be one thing
+            self._write(
+                _Write(
+                    call,
+                    lambda: self._store.put_output(call.call_id, kept),
+                    lambda: call.stored(kept),
+                    lambda reason: call.not_stored(kept, reason),
+                )
+            )
 
     def _finished(self, call: CallState) -> None:
-        if self._sealed:
-            return
         assert isinstance(call, DurableCall)
-        if call.kind is CallKind.SPAWNED:
-            self._store.finish_call(call.call_id, time.time(), self._graph(call.call_id))
-        else:
-            self._store.drop_call(call.call_id)
+        if self._sealed or call.dropped:
+            return
+        finished, graph = time.time(), self._graph(call.call_id) if call.kind is CallKind.SPAWNED else []
+
+        def put() -> None:
+            if call.kind is CallKind.SPAWNED:
+                self._store.finish_call(call.call_id, finished, graph)
+            else:
+                self._store.drop_call(call.call_id)
 
         def leave() -> None:
             call.leave()
             self._leave(call.call_id)
 
-        self._store.when_committed(leave)
+        self._write(_Write(call, put, leave, lambda reason: None))
+
+    # --- writing what must not be lost -------------------------------------------------------------------------------
+
+    def _write(self, write: "_Write") -> None:
+        """Writes now, or behind what has to be written again."""
+        if self._unwritten:
+            self._unwritten.append(write)
+            return
+
+        def fail(reason: str) -> None:
+            write.on_failure(reason)
+            self._unwritten.append(write)
+            if self._retry is None and not self._sealed:
+                self._retry = asyncio.get_running_loop().call_later(self._delay, self._write_again)
+                self._delay = min(LAST_DELAY, 2 * self._delay)
+
+        def succeed() -> None:
+            self._delay = FIRST_DELAY
+            write.on_commit()
+
+        write.put()
+        self._store.when_committed(succeed, fail)
+
+    def _write_again(self) -> None:
+        self._retry = None
+        again, self._unwritten = self._unwritten, []
+        for write in again:
+            if not write.call.dropped:
+                self._write(write)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -164,6 +241,11 @@ class DurableCalls:
                 call = self._known.get(request.call_id)
                 if call is None:
                     raise await self._why_missing(request)
+                if isinstance(call, DurableCall) and call.lacks(request.index):
+                    raise ExecutionError(
+                        f"The result of {request.call_id} is there, but the server could not write it to its store: "
+                        f"{call.trouble}. It keeps trying; ask again later."
+                    )
                 if request.timeout is not None and request.timeout <= 0:
                     raise TimeoutError
                 await call.changed(request.index)

@@ -1,25 +1,46 @@
 """The server's HTTP interface: health, administration in JSON, and the way to the sessions of clients."""
 
-import hmac
 import os
-import socket
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
 from modal_lite._core.data_directory import ServerInfo
-from modal_lite._server.app_logs import AppLogs
-from modal_lite._server.catalogue import DeployedApp
+from modal_lite._core.requests import CancelCall
+from modal_lite._core.stored import StoredCall
+from modal_lite._server.api import (
+    OPERATIONS,
+    SESSION,
+    AppView,
+    CallView,
+    Cancelling,
+    Failed,
+    FunctionView,
+    Health,
+    Lines,
+    Nothing,
+    OfCalls,
+    OfEnvironment,
+    OfVersion,
+    Operation,
+    Status,
+    VersionView,
+)
+from modal_lite._server.app_logs import AppLogs, LogLine
+from modal_lite._server.catalogue import DeployedApp, split_version
+from modal_lite._server.doorkeeper import Doorkeeper, is_local
+from modal_lite._server.openapi import description
 from modal_lite._server.remote_sessions import RemoteSessions
 from modal_lite._server.server_service import ServerService
 from modal_lite.exception import AuthError, Error, InvalidError, NotFoundError
 
-MAX_LINES = 100_000
 _STATUS: dict[type[Error], int] = {NotFoundError: 404, InvalidError: 400, AuthError: 401}
 
+Query = TypeVar("Query", bound=msgspec.Struct)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -28,94 +49,104 @@ class HttpInterface:
 
     Args:
         service: What they are about.
-        sessions: Serves the WebSockets of clients.
+        sessions: Serves the connections of clients.
         logs: What containers wrote.
         info: What the server says of itself.
-        token: What requests over TCP must carry.
+        doorkeeper: Admits requests.
     """
 
     def __init__(
-        self, service: ServerService, sessions: RemoteSessions, logs: AppLogs, info: ServerInfo, token: str | None
+        self, service: ServerService, sessions: RemoteSessions, logs: AppLogs, info: ServerInfo, doorkeeper: Doorkeeper
     ) -> None:
         self._service = service
         self._logs = logs
         self._info = info
-        self._token = token
-        self.application = web.Application(middlewares=[self._admit, _refusals_as_json])
-        one = "/v1/apps/{environment}/{name}"
-        self.application.add_routes(
-            [
-                web.get("/healthz", self._health),
-                web.get("/v1/session", sessions.handle),
-                web.get("/v1/status", self._status),
-                web.get("/v1/apps", self._list_apps),
-                web.get(f"{one}/history", self._history),
-                web.get(f"{one}/logs", self._read_logs),
-                web.post(f"{one}/stop", self._stop),
-                web.post(f"{one}/rollback", self._roll_back),
-            ]
+        self._doorkeeper = doorkeeper
+        # No request has a body.
+        self.application = web.Application(
+            middlewares=[_one_request, _refusals_as_json, self._admit], client_max_size=1
         )
+        for operation in OPERATIONS:
+            self.application.router.add_route(operation.method, operation.path, self._handler(operation))
+        self.application.router.add_get(SESSION, sessions.handle)
+
+    def _handler(self, operation: Operation) -> Handler:
+        """What answers an operation: the method of its name, which gets the checked parameters."""
+        answer = getattr(self, f"_{operation.name}")
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            reply = await answer(request, _query(request, operation.query))
+            return reply if isinstance(reply, web.StreamResponse) else _json(reply)
+
+        return handle
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not _is_local(request):
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if self._token is None or not hmac.compare_digest(
-                given.encode("utf-8", "surrogateescape"), self._token.encode()
-            ):
-                return _json({"error": "AuthError", "message": "This server asks for a token."}, 401)
+        if not self._doorkeeper.admits(request):
+            raise AuthError("This server asks for a token.")
         return await handler(request)
 
-    async def _health(self, request: web.Request) -> web.Response:
-        return _json({"status": "ok", "version": self._info.version, "pid": os.getpid()})
+    # --- the server --------------------------------------------------------------------------------------------------
 
-    async def _status(self, request: web.Request) -> web.Response:
-        now = time.time()
-        return _json(
-            msgspec.to_builtins(self._info) | {"seconds": round(now - self._info.started, 1)} | self._service.figures()
-        )
+    async def _health(self, request: web.Request, query: Nothing) -> Health:
+        return Health("ok", self._info.version, os.getpid())
 
-    async def _list_apps(self, request: web.Request) -> web.Response:
-        wanted = request.query.get("environment")
-        apps = [a for a in self._service.catalogue.apps() if wanted is None or a.stored.environment == wanted]
-        return _json([self._describe(app) for app in apps])
+    async def _metrics(self, request: web.Request, query: Nothing) -> web.Response:
+        from modal_lite._server import metrics  # here: most servers are never asked
 
-    async def _history(self, request: web.Request) -> web.Response:
-        app = self._app(request)
+        body = await self._service.metrics(metrics.render)
+        return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def _openapi(self, request: web.Request, query: Nothing) -> dict[str, Any]:
+        return description(self._info.version)
+
+    async def _status(self, request: web.Request, query: Nothing) -> Status:
+        info = self._info
+        seconds = round(time.time() - info.started, 1)
+        return Status(info.pid, info.url, info.version, info.started, seconds, **self._service.figures())
+
+    # --- apps --------------------------------------------------------------------------------------------------------
+
+    async def _list_apps(self, request: web.Request, query: OfEnvironment) -> list[AppView]:
+        wanted = query.environment
+        apps = self._service.catalogue.apps()
+        return [self._view(app) for app in apps if wanted is UNSET or app.stored.environment == wanted]
+
+    async def _app(self, request: web.Request, query: Nothing) -> AppView:
+        return self._view(self._find(request))
+
+    async def _history(self, request: web.Request, query: Nothing) -> list[VersionView]:
+        app = self._find(request)
         versions = sorted(app.deployments.values(), key=lambda deployment: -deployment.version)
-        return _json(
-            [
-                {
-                    "version": deployment.version,
-                    "created": deployment.created,
-                    "current": deployment.version == app.stored.version,
-                    "rollback_of": deployment.rollback_of,
-                    "snapshot": deployment.source.digest,
-                    "functions": [function.definition.tag for function in deployment.functions],
-                }
-                for deployment in versions
-            ]
-        )
+        return [
+            VersionView(
+                deployment.version,
+                deployment.created,
+                deployment.version == app.stored.version,
+                deployment.rollback_of,
+                deployment.source.digest,
+                [function.definition.tag for function in deployment.functions],
+            )
+            for deployment in versions
+        ]
 
-    async def _read_logs(self, request: web.Request) -> web.Response:
-        count = _number(request.query.get("lines", "1000"), "lines", MAX_LINES)
-        return _json(msgspec.to_builtins(self._logs.read(self._app(request).stored.app_id, count)))
+    async def _functions(self, request: web.Request, query: Nothing) -> list[FunctionView]:
+        return self._service.describe_functions(self._find(request))
 
-    async def _stop(self, request: web.Request) -> web.Response:
-        app = self._app(request)
+    async def _logs_of_app(self, request: web.Request, query: Lines) -> list[LogLine]:
+        return self._logs.read(self._find(request).stored.app_id, query.lines)
+
+    async def _stop(self, request: web.Request, query: Nothing) -> AppView:
+        app = self._find(request)
         await self._service.stop_app(app)
-        return _json(self._describe(app))
+        return self._view(app)
 
-    async def _roll_back(self, request: web.Request) -> web.Response:
-        given = request.query.get("version")
-        app = self._app(request)
-        await self._service.roll_back(app, None if given is None else _number(given, "version", 1 << 31))
-        return _json(self._describe(app))
+    async def _roll_back(self, request: web.Request, query: OfVersion) -> AppView:
+        app = self._find(request)
+        await self._service.roll_back(app, None if query.version is UNSET else query.version)
+        return self._view(app)
 
-    def _describe(self, app: DeployedApp) -> dict[str, Any]:
-        return _describe(app) | {"web_urls": self._service.web_urls.get(app.stored.app_id, {})}
-
-    def _app(self, request: web.Request) -> DeployedApp:
+    def _find(self, request: web.Request) -> DeployedApp:
         """The app that a request names. An id is taken as well, also of one that was stopped."""
         name = request.match_info["name"]
         for app in self._service.catalogue.apps():
@@ -123,34 +154,75 @@ class HttpInterface:
                 return app
         return self._service.catalogue.app(request.match_info["environment"], name)
 
+    def _view(self, app: DeployedApp) -> AppView:
+        stored = app.stored
+        return AppView(
+            stored.name,
+            stored.environment,
+            stored.app_id,
+            stored.state.value,
+            stored.version,
+            stored.created,
+            app.current.created,
+            stored.stopped,
+            [function.definition.tag for function in app.current.functions],
+            self._service.web_addresses.of(stored.app_id),
+            self._service.catalogue.schedules.next_time(stored.app_id),
+        )
 
-def _describe(app: DeployedApp) -> dict[str, Any]:
-    stored = app.stored
-    return {
-        "name": stored.name,
-        "environment": stored.environment,
-        "app_id": stored.app_id,
-        "state": stored.state.value,
-        "version": stored.version,
-        "created": stored.created,
-        "deployed": app.current.created,
-        "functions": [function.definition.tag for function in app.current.functions],
-    }
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    async def _list_calls(self, request: web.Request, query: OfCalls) -> list[CallView]:
+        app_id = None if query.app_id is UNSET else query.app_id
+        calls = await self._service.list_calls(app_id, query.unfinished, query.limit)
+        return [_view_of_call(call) for call in calls]
+
+    async def _call(self, request: web.Request, query: Nothing) -> CallView:
+        return _view_of_call(await self._service.find_call(request.match_info["call_id"]))
+
+    async def _cancel(self, request: web.Request, query: Cancelling) -> CallView:
+        call_id = request.match_info["call_id"]
+        await self._service.request(CancelCall(call_id, query.terminate_containers))
+        return _view_of_call(await self._service.find_call(call_id))
 
 
-def _number(text: str, name: str, limit: int) -> int:
-    if not text.isdigit() or len(text) > 10 or not 0 < int(text) <= limit:
-        raise InvalidError(f"{name}={text[:50]} must be a number from 1 to {limit}.")
-    return int(text)
+def _view_of_call(call: StoredCall) -> CallView:
+    function_id, version = split_version(call.function_id)
+    return CallView(
+        call.call_id,
+        call.app_id,
+        function_id,
+        version,
+        call.method,
+        call.num_inputs,
+        call.created,
+        call.finished,
+        call.cancelled,
+        call.expired,
+    )
 
 
-def _is_local(request: web.Request) -> bool:
-    sock = None if request.transport is None else request.transport.get_extra_info("socket")
-    return sock is not None and sock.family == socket.AF_UNIX
+def _query(request: web.Request, kind: type[Query]) -> Query:
+    """The request's parameters. Raises InvalidError for those that make no sense."""
+    if len(request.query) != len(set(request.query)):
+        raise InvalidError("A parameter is given twice.")
+    try:
+        return msgspec.convert(dict(request.query), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidError(f"The parameters make no sense: {error}.") from None
 
 
-def _json(data: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(data), status=status, content_type="application/json")
+def _json(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=msgspec.json.encode(data), status=status, headers=headers, content_type="application/json")
+
+
+@web.middleware
+async def _one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Over TCP each connection has one request, so that none stays open without having one."""
+    answer = await handler(request)
+    if not is_local(request) and not answer.prepared:
+        answer.force_close()
+    return answer
 
 
 @web.middleware
@@ -158,4 +230,8 @@ async def _refusals_as_json(request: web.Request, handler: Handler) -> web.Strea
     try:
         return await handler(request)
     except Error as error:
-        return _json({"error": type(error).__name__, "message": str(error)}, _STATUS.get(type(error), 500))
+        return _json(Failed(type(error).__name__, str(error)), _STATUS.get(type(error), 500))
+    except web.HTTPException as error:
+        # Of aiohttp's own: no such path, no such method, a body that is too large.
+        allow = {name: value for name, value in error.headers.items() if name == "Allow"}
+        return _json(Failed(error.reason.replace(" ", ""), error.text or error.reason), error.status, allow)

@@ -513,9 +513,14 @@ class ControlPlane:
             call.chunks[0] = chunk
             count = chunk.outstanding
         forgotten = call.kind in _UNATTENDED
-        self.happened(
-            events.CallOpened(call.call_id, call.function_id, parent, count, chunk is not None, forgotten, call.method)
-        )
+        closed = chunk is not None
+        try:
+            self.happened(
+                events.CallOpened(call.call_id, call.function_id, parent, count, closed, forgotten, call.method)
+            )
+        except IllegalTransition:
+            del self.calls[call.call_id]
+            raise
         self._unfinished += 1
 
     def add_inputs(self, call: CallState, start: int, chunk: Chunk, ranges: list[tuple[int, int]]) -> None:
@@ -525,6 +530,8 @@ class ControlPlane:
         """
         if start in call.chunks:
             raise IllegalTransition(f"input {start} of {call.call_id} was added before")
+        if ranges:
+            self._check_ranges(call.call_id, start, start + chunk.outstanding, ranges)
         call.chunks[start] = chunk
         if ranges:
             chunk.outstanding = sum(range_stop - range_start for range_start, range_stop in ranges)
@@ -536,6 +543,16 @@ class ControlPlane:
         except IllegalTransition:
             del call.chunks[start]
             raise
+
+    def _check_ranges(self, call_id: str, start: int, stop: int, ranges: list[tuple[int, int]]) -> None:
+        known = self.scheduler.calls.get(call_id)
+        if known is None or (known.closed and not known.cancelled):
+            raise IllegalTransition(f"call {call_id} takes no more inputs")
+        at = max(start, known.following)
+        for range_start, range_stop in ranges:
+            if not at <= range_start < range_stop <= stop:
+                raise IllegalTransition(f"[{range_start}, {range_stop}) are not the next inputs of {call_id}")
+            at = range_stop
 
     def forget(self, call_id: str) -> None:
         """Drops a call, and cancels what is unfinished of it. Nothing happens for a call that is not known."""

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from modal_lite._core.client_messages import FromClient
+from modal_lite._core.client_messages import Answer, Ask, FromClient
 from modal_lite._core.interfaces import Connection
 from modal_lite._core.messages import PROTOCOL_VERSION
+from modal_lite._core.requests import Refusal
 from modal_lite._server.sessions import Answers
 from modal_lite._transport.frames import ProtocolError
 from modal_lite._transport.server_channel import PATIENCE
@@ -22,6 +23,8 @@ logger = logging.getLogger("modal_lite.server")
 LINGER = PATIENCE + 5.0
 """Seconds that a session without a connection is kept."""
 MAX_SESSIONS = 10_000
+MAX_REQUESTS = 500_000
+"""Requests of one client that may be open."""
 _ID = re.compile(r"cs-[0-9a-f]{16,64}")
 
 
@@ -29,9 +32,16 @@ class _RemoteSession:
     """One client's session."""
 
     def __init__(self, service: Connection) -> None:
-        self.session = Session(FromClient, lambda message, body: self.answers.received(message, body))
+        self.session = Session(FromClient, self._received)
         self.answers = Answers(service, self.session.send)
         self.expiry: asyncio.TimerHandle | None = None
+
+    def _received(self, message: Any, body: memoryview) -> None:
+        if isinstance(message, Ask) and self.answers.under_way >= MAX_REQUESTS:
+            refusal = Refusal("ExecutionError", f"This client has {MAX_REQUESTS} requests open; it can have no more.")
+            self.session.send(Answer(message.number, refusal))
+        else:
+            self.answers.received(message, body)
 
 
 class RemoteSessions:
@@ -53,7 +63,7 @@ class RemoteSessions:
         if self._closed:
             raise web.HTTPServiceUnavailable(text="the server is ending")
         session_id, received = request.query.get("session", ""), request.query.get("received", "")
-        if not _ID.fullmatch(session_id) or not received.isdigit() or len(received) > 18:
+        if not _ID.fullmatch(session_id) or not received.isdecimal() or len(received) > 18:
             raise web.HTTPBadRequest(text="session= and received= are missing, or make no sense")
         if request.headers.get("Upgrade") != UPGRADE:
             raise web.HTTPUpgradeRequired(text=f"this is for clients, which ask for the upgrade to {UPGRADE}")
@@ -94,8 +104,11 @@ class RemoteSessions:
             if transport is not None:  # else the client has gone already
                 assert isinstance(transport, asyncio.Transport)
                 await remote.session.serve(transport, received)
-        except (OSError, ProtocolError) as error:
-            logger.info("the connection of session %s ended: %s", session_id, error)
+        except ProtocolError as error:
+            logger.warning("session %s is ended: %s", session_id, error)
+            self._end(session_id)  # On another connection the same bytes would come again.
+        except OSError as error:
+            logger.info("the connection of session %s broke: %s", session_id, error)
         finally:
             if remote.session.over:
                 self._end(session_id)

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from modal_lite._core import snapshot
-from modal_lite._core.interfaces import OnEnd, Store
+from modal_lite._core.ids import new_id
+from modal_lite._core.interfaces import OnEnd, Store, StoreFigures
 from modal_lite._core.messages import Encoding
-from modal_lite._core.payload import Payload
+from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.request_base import Reply
 from modal_lite._core.requests import (
     DONE,
@@ -46,16 +47,25 @@ from modal_lite._core.requests import (
     RunCall,
     StartCall,
 )
+from modal_lite._core.serialization import dumps
 from modal_lite._core.stored import StoredCall, StoredChunk, Unfinished
 from modal_lite._scheduler import events
-from modal_lite._scheduler.introspection import call_graph
+from modal_lite._scheduler.introspection import call_graph, function_stats
+from modal_lite._server.api import FunctionView
+from modal_lite._server.app_logs import AppLogs
 from modal_lite._server.calls import Chunk
-from modal_lite._server.catalogue import Catalogue, DeployedApp, check_names, split_version, version_id
+from modal_lite._server.catalogue import Catalogue, DeployedApp, python_version, split_version, version_id
 from modal_lite._server.durable import KEEP_CALLS, KEEP_OUTPUTS, DurableCall, DurableCalls, remaining
+from modal_lite._server.firing import Firing
+from modal_lite._server.limits import MAX_CALLS, check, check_count
+from modal_lite._server.observed_plane import ObservedPlane
 from modal_lite._server.plane import ControlPlane
+from modal_lite._server.pruning import remove_snapshots, touch
+from modal_lite._server.schedules import check_schedules, spelled
 from modal_lite._server.service import Service, parent_of
+from modal_lite._server.web_addresses import WebAddresses
 from modal_lite.call_graph import InputInfo
-from modal_lite.exception import ExecutionError, InvalidError, NotFoundError
+from modal_lite.exception import Error, ExecutionError, InvalidError, NotFoundError
 
 logger = logging.getLogger("modal_lite.server")
 
@@ -77,19 +87,22 @@ class ServerService(Service):
         make_plane: As for `Service`.
         store: What outlives the server. Closed by whoever made it.
         snapshots: The folder of source snapshots.
+        logs: What containers wrote.
     """
 
-    def __init__(self, make_plane: Callable[[Service], ControlPlane], store: Store, snapshots: Path) -> None:
+    def __init__(
+        self, make_plane: Callable[[Service], ControlPlane], store: Store, snapshots: Path, logs: AppLogs
+    ) -> None:
         super().__init__(make_plane)
         self.catalogue = Catalogue(store, snapshots)
         self._store = store
         self._snapshots = snapshots
+        self._logs = logs
+        self._firing = Firing(self.catalogue.schedules, self._fire)
         self._retired: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._deploying = asyncio.Lock()
-        self.web_urls: dict[str, dict[str, str]] = {}
-        """Of apps by their ids: the addresses of their web functions, by the functions' names."""
-        self._web_ports: dict[tuple[str, str], int] = {}
+        self.web_addresses = WebAddresses(self._web, store)
         self._handlers |= {
             HasSnapshot: self._has_snapshot,
             PutSnapshot: self._put_snapshot,
@@ -104,7 +117,7 @@ class ServerService(Service):
     async def open(self) -> None:
         """Takes up what was there when the server ended."""
         await self.catalogue.load()
-        self._web_ports = await self._store.load_web_ports()
+        await self.web_addresses.load()
         plane = self._plane = self._make_plane(self)
         self._durable = DurableCalls(self._store, plane.calls, self._graph, plane.forget)
         await plane.open()
@@ -114,9 +127,14 @@ class ServerService(Service):
         unfinished = await self._store.load_unfinished()
         for each in unfinished:
             self._resume(each)
-        self._own(self._expire_forever())
+        self._own(self._firing.run())
+        self._own(self._tidy_forever())
         self._own(self._stop_ephemeral())
         self._own(self._give_up_abandoned([each.call.call_id for each in unfinished if not each.call.closed]))
+
+    def rest(self) -> None:
+        """The server is about to end: what is due from now on is left to its next start."""
+        self._firing.stop()
 
     def seal(self) -> None:
         """Stores nothing any more of what ends: it does so because the server ends, and is to be done again."""
@@ -136,6 +154,11 @@ class ServerService(Service):
         plane, self._plane = self._plane, None
         await plane.close()
 
+    async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> Any:
+        """See `Connection.request`."""
+        check(request, payload)
+        return await super().request(request, payload)
+
     def notify(self, request: AnyRequest) -> None:
         """See `Connection.notify`."""
         if self._plane is not None and isinstance(request, ForgetCall):
@@ -144,7 +167,10 @@ class ServerService(Service):
 
     def run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
         """See `Connection.run`."""
-        if request.call_id in self._running().scheduler.calls:
+        calls = self._running().scheduler.calls
+        check(request, payload)
+        check_count(len(calls), MAX_CALLS, "calls under way")
+        if request.call_id in calls:
             raise ExecutionError(f"The call {request.call_id} was made before, and its result is not kept.")
         return super().run(request, payload, on_end)
 
@@ -157,10 +183,55 @@ class ServerService(Service):
             "calls": sum(not call.finished for call in plane.scheduler.calls.values()),
         }
 
+    async def metrics(self, render: Callable[[ObservedPlane, list[DeployedApp], StoreFigures], bytes]) -> bytes:
+        """What `render` makes of the figures of the moment."""
+        apps = [app for app in self.catalogue.apps() if app.is_deployed]
+        return render(self._observed(), apps, await self._store.figures())
+
+    def describe_functions(self, app: DeployedApp) -> list[FunctionView]:
+        """The functions of the app's current version, and what they do at the moment."""
+        of_tag = self._observed().functions_by_tag()
+        views = []
+        for function in app.current.functions:
+            tag, function_id = function.definition.tag, function.definition.function_id
+            stats = [function_stats(each) for each in of_tag.get((app.stored.app_id, tag), [])]
+            stored, next_run = self.catalogue.schedules.find(function_id) or (None, None)
+            views.append(
+                FunctionView(
+                    tag,
+                    function_id,
+                    function.methods is not None,
+                    sum(each.backlog for each in stats),
+                    sum(each.num_running_inputs for each in stats),
+                    sum(each.num_total_runners for each in stats),
+                    None if stored is None else spelled(stored.schedule),
+                    next_run,
+                    None if stored is None else stored.last,
+                    None if stored is None else stored.call_id,
+                )
+            )
+        return views
+
+    async def list_calls(self, app_id: str | None, unfinished: bool, limit: int) -> list[StoredCall]:
+        """The newest stored calls. See `Store.list_calls`."""
+        return await self._store.list_calls(app_id, unfinished, limit)
+
+    async def find_call(self, call_id: str) -> StoredCall:
+        """A stored call. Raises NotFoundError."""
+        return await self._durable.find(call_id)
+
+    def _observed(self) -> ObservedPlane:
+        plane = self._running()
+        assert isinstance(plane, ObservedPlane)
+        return plane
+
     # --- deployments -------------------------------------------------------------------------------------------------
 
     async def _has_snapshot(self, request: HasSnapshot, payload: Payload) -> Reply:
-        return Found(snapshot.is_digest(request.digest) and (self._snapshots / request.digest).is_dir())
+        if not snapshot.is_digest(request.digest):
+            return Found(False)
+        touch(self._snapshots / request.digest)
+        return Found((self._snapshots / request.digest).is_dir())
 
     async def _put_snapshot(self, request: PutSnapshot, payload: Payload) -> Reply:
         data = b"".join(payload.parts)
@@ -170,40 +241,51 @@ class ServerService(Service):
         return DONE
 
     async def _deploy(self, request: DeployApp, payload: Payload) -> Reply:
-        check_names(request)
+        check_schedules(request.functions)
+        _check_python(request)
         digest = request.source.digest
-        if not snapshot.is_digest(digest) or not (self._snapshots / digest).is_dir():
-            raise NotFoundError(f"The server has no source snapshot {digest!r:.100}.")
         async with self._deploying:
+            if not snapshot.is_digest(digest) or not (self._snapshots / digest).is_dir():
+                raise NotFoundError(f"The server has no source snapshot {digest!r:.100}.")
             app = self.catalogue.deploy(request)
+            self._firing.changed()
             return await self._deployed(app)
 
     async def roll_back(self, app: DeployedApp, version: int | None) -> Deployed:
         """Deploys an earlier version of the app once more; None: the one before the current one."""
         async with self._deploying:
             self.catalogue.roll_back(app, app.previous if version is None else version)
+            self._firing.changed()
             return await self._deployed(app)
 
     async def stop_app(self, app: DeployedApp) -> None:
         """Ends an app: its calls are cancelled, its containers stopped; returns when they are gone."""
         self.catalogue.stop(app)
-        self.web_urls.pop(app.stored.app_id, None)
+        await self._entered()
+        logger.info("stopped an app", extra=_about(app))
         function_ids = self._apps.pop(app.stored.app_id, [])
-        self._web.close_functions({split_version(function_id)[0] for function_id in function_ids})
+        self.web_addresses.close(app.stored.app_id, function_ids)
         self._retired -= set(function_ids)
+        self._observed().figures.forget(app.stored.app_id)
         await self._running().remove_functions(function_ids, hurried=False)
-        await self._store.committed()
+
+    async def _entered(self) -> None:
+        """Waits until the catalogue is on disk. If it cannot be, it is again as the disk has it."""
+        try:
+            await self._store.committed()
+        except ExecutionError:
+            await self.catalogue.load()
+            raise
 
     async def _deployed(self, app: DeployedApp) -> Deployed:
-        await self._store.committed()
+        await self._entered()
+        logger.info("deployed an app", extra=_about(app))
         before = list(self._apps.get(app.stored.app_id, []))
         await self._start(app)
         for function_id in before:
             self._retire(function_id)
-        now = {function.definition.function_id for function in app.current.functions}
-        earlier = {f.definition.function_id for deployment in app.deployments.values() for f in deployment.functions}
-        self._web.close_functions(earlier - now)
-        return Deployed(app.stored.app_id, app.stored.version, self.web_urls[app.stored.app_id])
+        stored = app.stored
+        return Deployed(stored.app_id, stored.version, python_version(), self.web_addresses.of(stored.app_id))
 
     async def _start(self, app: DeployedApp) -> None:
         """Makes the functions of the app's current version known to the plane, and opens their addresses."""
@@ -212,26 +294,10 @@ class ServerService(Service):
             await self._running().find_gpus()
         for function in app.current.functions:
             self._definition(function.definition.function_id)
-        urls = {}
-        for function in app.current.functions:
-            definition = function.definition
-            for method in definition.web:
-                try:
-                    url = await self._open_web(definition.function_id, method)
-                except OSError as error:
-                    logger.error("no port could be opened for %s: %s", definition.tag, error)
-                    continue
-                urls[f"{definition.tag}.{method}" if method else definition.tag] = url
-        self.web_urls[app.stored.app_id] = urls
+        await self.web_addresses.open(app)
 
-    async def _open_web(self, function_id: str, method: str) -> str:
-        """The address, which outlives the server, and so does not name a version."""
-        key = split_version(function_id)[0], method
-        origin = await self._web.open(*key, self._web_ports.get(key, 0))
-        if self._web_ports.get(key) != origin.port:
-            self._web_ports[key] = origin.port
-            self._store.put_web_port(*key, origin.port)
-        return origin.url
+    async def _open_web(self, definition: FunctionDefinition, method: str) -> str:
+        return await self.web_addresses.find(definition, method)
 
     def _retire(self, function_id: str) -> None:
         """The function was replaced: it has no more containers than its calls need, and goes with the last of them."""
@@ -267,7 +333,8 @@ class ServerService(Service):
     def _definition(self, function_id: str) -> FunctionDefinition:
         plane = self._running()
         lasting, version = split_version(function_id)
-        if version is None or function_id not in plane.functions:
+        scheduled = plane.scheduler.functions.get(function_id)
+        if version is None or scheduled is None or scheduled.removed:
             # The lasting id means the current version, and so does that of a version that is gone.
             version = self.catalogue.current_version(lasting)
         known = plane.functions.get(version_id(lasting, version))
@@ -277,10 +344,10 @@ class ServerService(Service):
         return known
 
     async def _add_variant(self, request: AddVariant, payload: Payload) -> Reply:
-        self.catalogue.add_variant(request)
         if request.settings.gpus:
             await self._running().find_gpus()
-        await self._store.committed()
+        self.catalogue.add_variant(request)
+        await self._entered()
         self._definition(request.function_id)
         return DONE
 
@@ -313,7 +380,7 @@ class ServerService(Service):
             call = self._accept(request, closed=True)
             self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
             self._running().open_call(call, parent_of(request.parent), Chunk(Encoding.CALL, payload, 1))
-        await self._store.committed()
+        await self._accepted(request.call_id)
         return DONE
 
     async def _open_map(self, request: OpenMap, payload: Payload) -> Reply | OutputBatch:
@@ -336,12 +403,13 @@ class ServerService(Service):
             return await super()._exchange_chunk(request, payload)
         if request.count and self._durable.add_chunk(call, request, payload):
             ranges = [(request.start, request.start + request.count)]
-            self._running().add_inputs(call, request.start, Chunk(request.encoding, payload, 0), ranges)
+            chunk = Chunk(request.encoding, payload, request.count)
+            self._running().add_inputs(call, request.start, chunk, ranges)
         if request.closed:
             self._durable.close(call)
             self._running().happened(events.InputsClosed(request.call_id))
         size = self._chunk_size(call)
-        await self._store.committed()
+        await self._accepted(request.call_id)
         return OutputBatch([], chunk_size=size)
 
     async def _get_output(self, request: GetOutput, payload: Payload) -> OutputBatch:
@@ -370,6 +438,7 @@ class ServerService(Service):
 
     def _accept(self, request: StartCall | OpenMap, closed: bool) -> DurableCall:
         definition = self._definition(request.function_id)
+        check_count(len(self._running().scheduler.calls), MAX_CALLS, "calls under way")
         stored = StoredCall(
             request.call_id,
             definition.app_id,
@@ -383,8 +452,36 @@ class ServerService(Service):
         )
         return self._durable.open(stored)
 
+    async def _accepted(self, call_id: str) -> None:
+        """Waits until the call, as far as it has come, is on disk. If it cannot be, there is none."""
+        try:
+            await self._store.committed()
+        except ExecutionError:
+            self.notify(ForgetCall(call_id))
+            raise
+
     def _graph(self, call_id: str) -> list[InputInfo]:
         return call_graph(self._running().scheduler, call_id, self._describe)
+
+    async def _fire(self, function_id: str, now: float) -> None:
+        """Calls a function that is due by its schedule, as `spawn` does but with nobody to ask again if that fails."""
+        definition, call_id = self._definition(function_id), new_id("fc")
+        kind = CallKind.DETACHED if definition.is_generator else CallKind.SPAWNED
+        payload = dumps(((), {}))
+        # In one transaction, before it runs: whenever the server is killed, the run is either due or made.
+        call = self._accept(StartCall(call_id, function_id, kind, None), closed=True)
+        self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
+        self._store.put_schedule(self.catalogue.schedules.ran(function_id, call_id, now))
+        try:
+            await self._store.committed()
+            self._put_in_plane(call.function_id)
+        except Error as error:  # the disk is full, or the app was stopped meanwhile
+            logger.error("%s was due and could not be called: %s", definition.tag, error)
+            self._store.drop_call(call_id)
+            return
+        about = {"app": definition.app_name, "function": definition.tag, "call": call_id}
+        logger.info("a function runs by its schedule", extra=about)
+        self._running().open_call(call, None, Chunk(Encoding.CALL, payload, 1))
 
     # --- after a restart ---------------------------------------------------------------------------------------------
 
@@ -402,7 +499,7 @@ class ServerService(Service):
         for chunk in unfinished.chunks:
             ranges = remaining(chunk, unfinished.done)
             if ranges:
-                plane.add_inputs(call, chunk.start, Chunk(chunk.encoding, chunk.payload, 0), ranges)
+                plane.add_inputs(call, chunk.start, Chunk(chunk.encoding, chunk.payload, chunk.count), ranges)
         if stored.closed:
             plane.happened(events.InputsClosed(stored.call_id))
         if stored.cancelled and stored.call_id in plane.scheduler.calls:
@@ -450,11 +547,34 @@ class ServerService(Service):
                     await self.stop_app(app)
             idle = {app.stored.app_id for app in unused}
 
-    async def _expire_forever(self) -> None:
+    async def _tidy_forever(self) -> None:
         while True:
             now = time.time()
             self._store.expire(now - KEEP_OUTPUTS, now - KEEP_CALLS)
+            try:
+                await self._prune(now)
+            except (OSError, ExecutionError) as error:
+                logger.error("what nothing needs any more could not be deleted: %s", error)
             await asyncio.sleep(EXPIRY)
+
+    async def _prune(self, now: float) -> None:
+        """Deletes old versions, apps that were stopped long ago, and the sources that nothing needs then."""
+        # Nothing is deployed meanwhile, so that what is not needed stays so.
+        async with self._deploying:
+            in_use = {
+                (definition.app_id, version)
+                for function_id, definition in self._running().functions.items()
+                if (version := split_version(function_id)[1]) is not None
+            }
+            gone = self.catalogue.prune(in_use, now)
+            needed = self.catalogue.needed_snapshots(in_use)
+            # Their files go when no restart can bring them back.
+            await self._entered()
+            removed = await asyncio.to_thread(remove_snapshots, self._snapshots, needed, now)
+        for app_id in gone:
+            self._logs.remove(app_id)
+        if gone or removed:
+            logger.info("deleted what nothing needs", extra={"apps": gone, "snapshots": removed})
 
     def _own(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -465,6 +585,23 @@ class ServerService(Service):
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a task of the server failed", exc_info=error)
+
+
+def _about(app: DeployedApp) -> dict[str, Any]:
+    """For the log."""
+    stored = app.stored
+    return {"app": stored.name, "environment": stored.environment, "app_id": stored.app_id, "version": stored.version}
+
+
+def _check_python(request: DeployApp) -> None:
+    """Raises InvalidError for functions that this Python could not unpickle."""
+    theirs, ours = request.source.python, python_version()
+    by_value = [each.definition.tag for each in request.functions if each.definition.serialized is not None]
+    if theirs != ours and by_value:
+        raise InvalidError(
+            f"{', '.join(sorted(by_value)[:5])} would travel pickled from Python {theirs} to the server's "
+            f"{ours}, which cannot read that. Define them in a file, or deploy with Python {ours}."
+        )
 
 
 async def _greet(request: Hello, payload: Payload) -> Reply:

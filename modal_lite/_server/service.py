@@ -228,14 +228,14 @@ class Service:
         urls = {}
         for method in definition.web:
             try:
-                urls[method] = await self._open_web(definition.function_id, method)
+                urls[method] = await self._open_web(definition, method)
             except OSError as error:
                 raise ExecutionError(f"No port could be opened for {definition.tag}: {error}.") from None
         return WebUrls(urls)
 
-    async def _open_web(self, function_id: str, method: str) -> str:
+    async def _open_web(self, definition: FunctionDefinition, method: str) -> str:
         """The address of a web function, which may be opened by that. Raises OSError."""
-        return (await self._web.open(function_id, method)).url
+        return (await self._web.open(definition.function_id, method)).url
 
     # --- calls -------------------------------------------------------------------------------------------------------
 

@@ -97,6 +97,11 @@ class Answers:
         self._spawning: set[str] = set()
         """Spawned maps whose inputs are not complete. Then they go on by themselves."""
 
+    @property
+    def under_way(self) -> int:
+        """Requests that have no answer yet."""
+        return len(self._under_way)
+
     def close(self) -> None:
         """Cancels what is under way, and what only this client would have gone on with. Safe to call again."""
         for end in list(self._under_way.values()):
@@ -117,7 +122,7 @@ class Answers:
                     answer = self._answer_of_queue if isinstance(message.request, _QUEUES) else self._answer
                     task = asyncio.get_running_loop().create_task(answer(message, body))
                     self._under_way[message.number] = task.cancel
-                    task.add_done_callback(lambda _: self._under_way.pop(message.number))
+                    task.add_done_callback(lambda _: self._under_way.pop(message.number, None))
             case Tell():
                 self._note(message.request, DONE)
                 self._service.notify(message.request)

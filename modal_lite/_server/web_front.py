@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from modal_lite._core.messages import Encoding
@@ -148,10 +148,10 @@ class WebFront:
             origin.server, origin.port = server, server.sockets[0].getsockname()[1]
             return
 
-    def close_functions(self, function_ids: Iterable[str]) -> None:
-        """Closes the addresses of functions that are no more."""
+    def close_functions(self, function_ids: Iterable[str], but: Collection[tuple[str, str]] = ()) -> None:
+        """Closes the addresses of functions, but for some that are given by function and method."""
         gone = set(function_ids)
-        for key in [key for key in self._origins if key.function_id in gone]:
+        for key in [key for key in self._origins if key.function_id in gone and key not in but]:
             self._origins.pop(key).close()
         self._rest()
 

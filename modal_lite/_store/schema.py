@@ -4,9 +4,7 @@ import sqlite3
 
 from modal_lite.exception import VersionError
 
-VERSION = 1
-
-_TABLES = """
+_FIRST = """
 CREATE TABLE apps (
     app_id TEXT PRIMARY KEY,
     environment TEXT NOT NULL,
@@ -61,17 +59,38 @@ CREATE TABLE outputs (
     payload BLOB NOT NULL
 );
 CREATE INDEX outputs_of_calls ON outputs (call_id, start);
+"""
+
+
+_SCHEDULES_AND_ENDS = """
+CREATE TABLE schedules (
+    function_id TEXT PRIMARY KEY,
+    data BLOB NOT NULL
+);
+ALTER TABLE apps ADD COLUMN stopped REAL;
+UPDATE apps SET stopped = CAST(strftime('%s', 'now') AS REAL) WHERE state = 'stopped';
+"""
+
+_WEB_PORTS = """
 CREATE TABLE web_ports (
     function_id TEXT NOT NULL,
     method TEXT NOT NULL,
+    app_id TEXT NOT NULL,
     port INTEGER NOT NULL,
     PRIMARY KEY (function_id, method)
 );
 """
 
+_STEPS = (_FIRST, _SCHEDULES_AND_ENDS, _WEB_PORTS)
+"""Each leads to the next version, so that a new file is made in the way in which an old one is brought up to date.
+
+A step that was released is never changed; what is to be different comes in a further one.
+"""
+VERSION = len(_STEPS)
+
 
 def prepare(database: sqlite3.Connection) -> None:
-    """Makes the tables in a new file.
+    """Makes the tables in a new file, and brings those of an earlier version up to date, each step wholly or not.
 
     Raises:
         VersionError: The file belongs to a later version.
@@ -82,5 +101,10 @@ def prepare(database: sqlite3.Connection) -> None:
             f"The server's state has version {version}; this modal-lite knows versions up to {VERSION}. "
             "Start the server with the modal-lite that wrote it, or a later one."
         )
-    if version == 0:
-        database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+    for at in range(version, VERSION):
+        try:
+            database.executescript(f"BEGIN IMMEDIATE; {_STEPS[at]} PRAGMA user_version = {at + 1}; COMMIT;")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise

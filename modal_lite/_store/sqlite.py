@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from modal_lite._core.interfaces import StoreFigures
 from modal_lite._core.messages import Encoding, Failure
 from modal_lite._core.payload import EMPTY, Buffer, Payload
 from modal_lite._core.requests import CallKind, Output
@@ -18,7 +19,9 @@ from modal_lite._core.stored import (
     StoredCall,
     StoredChunk,
     StoredDeployment,
+    StoredSchedule,
     StoredVariant,
+    StoredWebPort,
     Unfinished,
 )
 from modal_lite._store.schema import prepare
@@ -38,10 +41,14 @@ def _insert(into: str, columns: int) -> Statement:
     return Statement(f"INSERT {into} VALUES ", f"({', '.join('?' * columns)})")
 
 
-_PUT_APP = _insert("OR REPLACE INTO apps", 6)
-_PUT_DEPLOYMENT = _insert("INTO deployments", 3)
-_PUT_VARIANT = _insert("OR REPLACE INTO variants", 3)
-_PUT_WEB_PORT = _insert("OR REPLACE INTO web_ports", 3)
+_PUT_APP = "INSERT OR REPLACE INTO apps VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT_DEPLOYMENT = "INSERT INTO deployments VALUES (?, ?, ?)"
+_DROP_DEPLOYMENT = "DELETE FROM deployments WHERE app_id = ? AND version = ?"
+_DROP_APP = tuple(f"DELETE FROM {table} WHERE app_id = ?" for table in ("apps", "deployments", "variants", "web_ports"))
+_PUT_SCHEDULE = "INSERT OR REPLACE INTO schedules VALUES (?, ?)"
+_DROP_SCHEDULE = "DELETE FROM schedules WHERE function_id = ?"
+_PUT_VARIANT = "INSERT OR REPLACE INTO variants VALUES (?, ?, ?)"
+_PUT_WEB_PORT = "INSERT OR REPLACE INTO web_ports VALUES (?, ?, ?, ?)"
 _PUT_CALL = Statement("INSERT OR IGNORE INTO calls VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)")
 _PUT_CHUNK = _insert("INTO chunks", 6)
 _PUT_OUTPUT = _insert("INTO outputs", 6)
@@ -57,10 +64,6 @@ _EXPIRE_OUTPUTS = Statement(
 _EXPIRE_CALLS = Statement("UPDATE calls SET expired = 1, graph = NULL WHERE finished < ? AND NOT expired")
 _DELETE_CALLS = Statement("DELETE FROM calls WHERE finished < ?")
 _ORDER = [
-    _PUT_APP,
-    _PUT_DEPLOYMENT,
-    _PUT_VARIANT,
-    _PUT_WEB_PORT,
     _PUT_CALL,
     _PUT_CHUNK,
     _PUT_OUTPUT,
@@ -75,7 +78,6 @@ _ORDER = [
     _DELETE_CALLS,
 ]
 """That of a call's life, so that no transaction undoes what it is to do."""
-
 _CALL_COLUMNS = (
     "call_id, app_id, function_id, kind, method, parent, created, closed, num_inputs, cancelled, finished, expired"
 )
@@ -102,6 +104,7 @@ class SqliteStore:
         self._writer = Writer(database, _ORDER)
         self._reader = _connect(path)
         self._put = self._writer.put
+        self._put_in_turn = self._writer.put_in_turn
 
     # --- when it is safe ---------------------------------------------------------------------------------------------
 
@@ -120,9 +123,9 @@ class SqliteStore:
         self._writer.on_commit(settle)
         return done
 
-    def when_committed(self, callback: Callable[[], None]) -> None:
+    def when_committed(self, callback: Callable[[], None], on_failure: Callable[[str], None]) -> None:
         """See `Store.when_committed`."""
-        self._writer.on_commit(lambda error: callback() if error is None else None)
+        self._writer.on_commit(lambda error: callback() if error is None else on_failure(str(error)))
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -133,19 +136,39 @@ class SqliteStore:
 
     def put_app(self, app: StoredApp) -> None:
         """See `Store.put_app`."""
-        self._put(_PUT_APP, (app.app_id, app.environment, app.name, app.state, app.created, app.version))
+        self._put_in_turn(
+            _PUT_APP, (app.app_id, app.environment, app.name, app.state, app.created, app.version, app.stopped)
+        )
 
     def put_deployment(self, deployment: StoredDeployment) -> None:
         """See `Store.put_deployment`."""
-        self._put(_PUT_DEPLOYMENT, (deployment.app_id, deployment.version, _pack(deployment)))
+        self._put_in_turn(_PUT_DEPLOYMENT, (deployment.app_id, deployment.version, _pack(deployment)))
 
     def put_variant(self, variant: StoredVariant) -> None:
         """See `Store.put_variant`."""
-        self._put(_PUT_VARIANT, (variant.request.function_id, variant.app_id, _pack(variant)))
+        self._put_in_turn(_PUT_VARIANT, (variant.request.function_id, variant.app_id, _pack(variant)))
 
-    def put_web_port(self, function_id: str, method: str, port: int) -> None:
+    def drop_deployment(self, app_id: str, version: int) -> None:
+        """See `Store.drop_deployment`."""
+        self._put_in_turn(_DROP_DEPLOYMENT, (app_id, version))
+
+    def drop_app(self, app_id: str) -> None:
+        """See `Store.drop_app`."""
+        for statement in _DROP_APP:
+            self._put_in_turn(statement, (app_id,))
+
+    def put_schedule(self, schedule: StoredSchedule) -> None:
+        """See `Store.put_schedule`."""
+        self._put_in_turn(_PUT_SCHEDULE, (schedule.function_id, _pack(schedule)))
+
+    def drop_schedule(self, function_id: str) -> None:
+        """See `Store.drop_schedule`."""
+        self._put_in_turn(_DROP_SCHEDULE, (function_id,))
+
+    def put_web_port(self, web_port: StoredWebPort) -> None:
         """See `Store.put_web_port`."""
-        self._put(_PUT_WEB_PORT, (function_id, method, port))
+        row = (web_port.function_id, web_port.method, web_port.app_id, web_port.port)
+        self._put_in_turn(_PUT_WEB_PORT, row)
 
     def put_call(self, call: StoredCall) -> None:
         """See `Store.put_call`."""
@@ -207,22 +230,12 @@ class SqliteStore:
 
     async def load_catalogue(self) -> Catalogue:
         """See `Store.load_catalogue`."""
-        read = self._reader.execute
-        apps = [
-            StoredApp(app_id, environment, name, AppState(state), created, version)
-            for app_id, environment, name, state, created, version in read("SELECT * FROM apps")
-        ]
-        deployments = [
-            msgspec.msgpack.decode(data, type=StoredDeployment)
-            for (data,) in read("SELECT data FROM deployments ORDER BY app_id, version")
-        ]
-        variants = [msgspec.msgpack.decode(data, type=StoredVariant) for (data,) in read("SELECT data FROM variants")]
-        return Catalogue(apps, deployments, variants)
+        return read_catalogue(self._reader)
 
-    async def load_web_ports(self) -> dict[tuple[str, str], int]:
+    async def load_web_ports(self) -> list[StoredWebPort]:
         """See `Store.load_web_ports`."""
-        rows = self._reader.execute("SELECT function_id, method, port FROM web_ports")
-        return {(function_id, method): port for function_id, method, port in rows}
+        rows = self._reader.execute("SELECT app_id, function_id, method, port FROM web_ports")
+        return [StoredWebPort(*row) for row in rows]
 
     async def load_unfinished(self) -> list[Unfinished]:
         """See `Store.load_unfinished`."""
@@ -233,6 +246,14 @@ class SqliteStore:
         """See `Store.find_call`."""
         row = self._one(f"SELECT {_CALL_COLUMNS} FROM calls WHERE call_id = ?", call_id)
         return None if row is None else _call(row)
+
+    async def list_calls(self, app_id: str | None, unfinished: bool, limit: int) -> list[StoredCall]:
+        """See `Store.list_calls`."""
+        conditions = ["app_id = ?"] * (app_id is not None) + ["finished IS NULL"] * unfinished
+        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        values = (limit,) if app_id is None else (app_id, limit)
+        rows = self._reader.execute(f"SELECT {_CALL_COLUMNS} FROM calls {where}ORDER BY rowid DESC LIMIT ?", values)
+        return [_call(row) for row in rows.fetchall()]
 
     async def find_output(self, call_id: str, index: int) -> Output | None:
         """See `Store.find_output`."""
@@ -252,6 +273,12 @@ class SqliteStore:
         row = self._one("SELECT graph FROM calls WHERE call_id = ?", call_id)
         return [] if row is None or row[0] is None else _graph.decode(row[0])
 
+    async def figures(self) -> StoreFigures:
+        """See `Store.figures`."""
+        writer = self._writer
+        (calls,) = self._one("SELECT count(*) FROM calls")
+        return StoreFigures(calls, writer.queued, writer.commits, writer.failed, writer.rows, writer.seconds)
+
     def _one(self, statement: str, *values: Any) -> Any:
         return self._reader.execute(statement, values).fetchone()
 
@@ -267,6 +294,22 @@ class SqliteStore:
             "SELECT start, start + count FROM outputs WHERE call_id = ? ORDER BY start", (call.call_id,)
         )
         return Unfinished(call, chunks, done.fetchall())
+
+
+def read_catalogue(database: sqlite3.Connection) -> Catalogue:
+    """All apps in a database of the present version."""
+    read = database.execute
+    apps = [
+        StoredApp(app_id, environment, name, AppState(state), created, version, stopped)
+        for app_id, environment, name, state, created, version, stopped in read("SELECT * FROM apps")
+    ]
+    deployments = [
+        msgspec.msgpack.decode(data, type=StoredDeployment)
+        for (data,) in read("SELECT data FROM deployments ORDER BY app_id, version")
+    ]
+    variants = [msgspec.msgpack.decode(data, type=StoredVariant) for (data,) in read("SELECT data FROM variants")]
+    schedules = [msgspec.msgpack.decode(data, type=StoredSchedule) for (data,) in read("SELECT data FROM schedules")]
+    return Catalogue(apps, deployments, variants, schedules)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -9,6 +9,7 @@ import itertools
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
@@ -51,9 +52,14 @@ class _Transaction:
     """Rows by their statements, and who waits for them."""
 
     def __init__(self, order: list[Statement]) -> None:
+        self.in_turn: list[tuple[str, Row]] = []
         self.rows: dict[Statement, list[Row]] = {statement: [] for statement in order}
         self.waiting: list[OnCommit] = []
         self.empty = True
+
+    def count(self) -> int:
+        """Rows, of all statements."""
+        return len(self.in_turn) + sum(map(len, self.rows.values()))
 
 
 class Writer:
@@ -61,7 +67,8 @@ class Writer:
 
     Args:
         database: Used by the thread alone from now on, and closed by it.
-        order: All statements. Those of one transaction are executed in this order, whatever the order they came in.
+        order: All statements of `put`. Those of one transaction are executed in this order, whatever the order they
+            came in, and after those of `put_in_turn`.
     """
 
     def __init__(self, database: sqlite3.Connection, order: list[Statement]) -> None:
@@ -73,16 +80,30 @@ class Writer:
         """What the thread is at."""
         self._handing_over = False
         self._transactions: SimpleQueue[_Transaction | None] = SimpleQueue()
+        # Written by the thread alone.
+        self.commits = self.failed = self.rows = 0
+        self.seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="modal_lite store")
         self._thread.start()
+
+    @property
+    def queued(self) -> int:
+        """Rows that wait for the next transaction."""
+        return self._next.count()
 
     def put(self, statement: Statement, row: Row) -> None:
         """Queues a row."""
         self._next.rows[statement].append(row)
         self._next.empty = False
         if self._written is None and not self._handing_over:
-            self._handing_over = True
-            self._loop.call_soon(self._hand_over)  # with what else comes in this turn
+            self._begin_next()
+
+    def put_in_turn(self, statement: str, row: Row) -> None:
+        """Queues a row that comes after those that were queued so before: for what is written and dropped again."""
+        self._next.in_turn.append((statement, row))
+        self._next.empty = False
+        if self._written is None and not self._handing_over:
+            self._begin_next()
 
     def on_commit(self, callback: OnCommit) -> None:
         """Has the callback called on the loop once all that was queued is committed, with what went wrong, if so."""
@@ -104,6 +125,10 @@ class Writer:
 
     # --- on the loop -------------------------------------------------------------------------------------------------
 
+    def _begin_next(self) -> None:
+        self._handing_over = True
+        self._loop.call_soon(self._hand_over)  # with what else comes in this turn
+
     def _hand_over(self) -> None:
         self._handing_over = False
         if self._written is None and not self._next.empty:
@@ -112,8 +137,12 @@ class Writer:
 
     def _committed(self, transaction: _Transaction, error: Exception | None) -> None:
         self._written = None
+        waiting = transaction.waiting
+        if error is not None:
+            # What was queued in ignorance of it fails as well: nothing is committed that builds on what was not.
+            waiting, self._next = waiting + self._next.waiting, _Transaction(self._order)
         self._hand_over()
-        for callback in transaction.waiting:
+        for callback in waiting:
             callback(error)
 
     # --- in the thread -----------------------------------------------------------------------------------------------
@@ -128,15 +157,23 @@ class Writer:
 
     def _commit(self, transaction: _Transaction) -> Exception | None:
         database = self._database
+        began = time.monotonic()
         try:
             database.execute("BEGIN IMMEDIATE")
+            for text, row in transaction.in_turn:
+                database.execute(text, row)
             for statement, rows in transaction.rows.items():
                 if rows:
                     statement.execute(database, rows)
             database.execute("COMMIT")
         except Exception as error:  # Whatever it is, the thread has to go on.
-            logger.exception("%d rows could not be written", sum(map(len, transaction.rows.values())))
+            logger.exception("%d rows could not be written", transaction.count())
+            self.failed += 1
             if database.in_transaction:
                 database.execute("ROLLBACK")
             return error
+        finally:
+            self.seconds += time.monotonic() - began
+        self.commits += 1
+        self.rows += transaction.count()
         return None

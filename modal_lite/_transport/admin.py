@@ -10,7 +10,7 @@ import msgspec
 
 from modal_lite._core.address import Address
 from modal_lite._core.requests import Refusal
-from modal_lite._transport.refusals import exception_of
+from modal_lite._transport.refusals import exception_of, not_trusted
 from modal_lite.exception import ConnectionError
 
 TIMEOUT = 60.0
@@ -53,6 +53,8 @@ def ask(address: Address, method: str, *path: str, **query: Any) -> Any:
         connection.request(method, target, headers=address.headers)
         answer = connection.getresponse()
         body = answer.read()
+    except ssl.SSLCertVerificationError as error:
+        raise not_trusted(address, error) from None
     except (OSError, http.client.HTTPException) as error:
         advice = " Start one with `modal-lite server start`." if address.local else ""
         raise ConnectionError(f"There is no server at {address.url}: {error}.{advice}") from None
@@ -71,7 +73,7 @@ def _connection(address: Address) -> http.client.HTTPConnection:
     if address.socket is not None:
         return _UnixConnection(address.socket)
     parts = urlsplit(address.base)
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
+    context = address.tls()
+    if context is not None:
         return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=TIMEOUT, context=context)
     return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.requests import AnyRequest, Refusal, RunCall
 from modal_lite._transport.frames import ProtocolError
 from modal_lite._transport.recovery import Recovery
-from modal_lite._transport.refusals import exception_of
+from modal_lite._transport.refusals import exception_of, not_trusted
 from modal_lite._transport.session import Session
 from modal_lite._transport.upgrade import Opened, RefusedError, open_connection
 
@@ -164,6 +165,8 @@ class ServerChannel:
     async def _opened(self) -> Opened:
         try:
             opened = await open_connection(self._address, self._session_id, self._session.received)
+        except ssl.SSLCertVerificationError as error:
+            raise not_trusted(self._address, error) from None
         except RefusedError as error:
             if error.status in (401, 403):
                 raise _not_admitted(self._address) from None

@@ -53,16 +53,16 @@ async def open_connection(address: Address, session_id: str, received: int) -> O
 
     Raises:
         RefusedError: The server does not want it.
+        ssl.SSLCertVerificationError: Nobody vouches for the server.
         OSError: There is no server, or what is there is none of ours.
     """
     loop, parts = asyncio.get_running_loop(), urlsplit(address.base)
     if address.socket is not None:
         opening = loop.create_unix_connection(_Handshake, address.socket)
     else:
-        secure = parts.scheme == "https"
-        opening = loop.create_connection(
-            _Handshake, parts.hostname or "", parts.port or (443 if secure else 80), ssl=secure or None
-        )
+        tls = address.tls()
+        port = parts.port or (80 if tls is None else 443)
+        opening = loop.create_connection(_Handshake, parts.hostname or "", port, ssl=tls)
     transport, handshake = await opening
     try:
         query = urlencode({"session": session_id, "received": received})

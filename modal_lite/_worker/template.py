@@ -35,6 +35,7 @@ from modal_lite._core.messages import (
     ToTemplate,
 )
 from modal_lite._core.payload import Payload
+from modal_lite._core.process_group import kill_group
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._worker.entry import Descriptors, run_container
 from modal_lite._worker.process import die_with, keep_memory
@@ -210,7 +211,7 @@ class Template:
     def _forget(self, pid: int) -> None:
         del self._containers[pid]
         self._snapshots.discard(pid)
-        _kill_group(pid)
+        kill_group(pid)
         if pid in self._with_terminal:
             self._with_terminal.discard(pid)
             _kill_sessions({pid})
@@ -232,14 +233,6 @@ class Template:
                 for pid in self._snapshots:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(_POLL)
-
-
-def _kill_group(pid: int) -> None:
-    """Ends what a container has left running."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # Nothing left (macOS says EPERM for a group of zombies).
 
 
 def _kill_sessions(leaders: set[int]) -> None:

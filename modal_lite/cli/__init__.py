@@ -11,6 +11,7 @@ import click
 
 from modal_lite.cli.app import app
 from modal_lite.cli.deploy import deploy
+from modal_lite.cli.profile import profile
 from modal_lite.cli.run import run
 from modal_lite.cli.serve import serve
 from modal_lite.cli.server import server
@@ -55,6 +56,7 @@ commands.add_command(deploy)
 commands.add_command(serve)
 commands.add_command(app)
 commands.add_command(token)
+commands.add_command(profile)
 
 
 def main() -> None:

@@ -45,9 +45,71 @@ def list_apps(environment: str | None, stopped: bool, as_json: bool) -> None:
         apps = ask(address_of(), "GET", "apps", environment=environment)
     apps = [entry for entry in apps if stopped or entry["state"] == "deployed"]
     rows = [
-        (e["name"], e["environment"], e["state"], f"v{e['version']}", _when(e["deployed"]), e["app_id"]) for e in apps
+        (
+            entry["name"],
+            entry["environment"],
+            entry["state"],
+            f"v{entry['version']}",
+            _when(entry["deployed"]),
+            _when(entry["next_run"]),
+            entry["app_id"],
+        )
+        for entry in apps
     ]
-    _show(apps, as_json, ("NAME", "ENVIRONMENT", "STATE", "VERSION", "DEPLOYED", "ID"), rows)
+    _show(apps, as_json, ("NAME", "ENVIRONMENT", "STATE", "VERSION", "DEPLOYED", "NEXT RUN", "ID"), rows)
+
+
+@app.command(epilog="Example: modal-lite app functions hello")
+@click.argument("name")
+@_environment
+@_json
+def functions(name: str, environment: str | None, as_json: bool) -> None:
+    """List the functions of an app: what waits and runs, and when their schedules are due."""
+    with refusals():
+        found = ask(address_of(), "GET", "apps", config.environment_name(environment), name, "functions")
+    rows = [
+        (
+            entry["name"],
+            str(entry["backlog"]),
+            str(entry["running"]),
+            str(entry["containers"]),
+            entry["schedule"] or "",
+            _when(entry["last_run"]),
+            _when(entry["next_run"]),
+        )
+        for entry in found
+    ]
+    _show(found, as_json, ("NAME", "WAITING", "RUNNING", "CONTAINERS", "SCHEDULE", "LAST RUN", "NEXT RUN"), rows)
+
+
+@app.command(epilog="Example: modal-lite app calls hello --unfinished")
+@click.argument("name")
+@_environment
+@click.option("-u", "--unfinished", is_flag=True, help="Only those that have not finished.")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=100, help="So many at most. Default: 100.")
+@_json
+def calls(name: str, environment: str | None, unfinished: bool, limit: int, as_json: bool) -> None:
+    """List the calls of an app that are stored: those of spawn, spawn_map and schedules. Newest first."""
+    with refusals():
+        app_id = ask(address_of(), "GET", "apps", config.environment_name(environment), name)["app_id"]
+        found = ask(address_of(), "GET", "calls", app_id=app_id, unfinished=unfinished, limit=limit)
+    rows = []
+    for entry in found:
+        state = "unfinished" if entry["finished"] is None else "expired" if entry["expired"] else "finished"
+        state = "cancelled" if entry["cancelled"] else state
+        row = entry["call_id"], f"v{entry['version']}", str(entry["num_inputs"]), state
+        rows.append((*row, _when(entry["created"]), _when(entry["finished"])))
+    _show(found, as_json, ("ID", "VERSION", "INPUTS", "STATE", "CREATED", "FINISHED"), rows)
+
+
+@app.command(epilog="Example: modal-lite app cancel fc-00000312ab34cd56ef7890")
+@click.argument("call_id")
+@click.option("--terminate-containers", is_flag=True, help="End the containers that run inputs of it.")
+def cancel(call_id: str, terminate_containers: bool) -> None:
+    """Cancel what is unfinished of a call."""
+    with refusals():
+        ask(address_of(), "POST", "calls", call_id, "cancel", terminate_containers=terminate_containers)
+    click.echo(f"Cancelled {call_id}.", err=True)
 
 
 @app.command(epilog="Example: modal-lite app history hello")
@@ -123,5 +185,7 @@ def _show(entries: list[Any], as_json: bool, heads: tuple[str, ...], rows: Seque
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _when(seconds: float) -> str:
+def _when(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")

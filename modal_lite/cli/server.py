@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,7 +33,7 @@ def server() -> None:
 def _listening(command: Any) -> Any:
     """Adds the options that say where a server listens besides its Unix socket."""
     for option in (
-        click.option("--certificate", help="File with a TLS certificate and its key."),
+        click.option("--certificate", help="PEM file with a TLS certificate and its key."),
         click.option("--token", envvar="MODAL_LITE_TOKEN", help="What clients on TCP must show; MODAL_LITE_TOKEN."),
         click.option("--port", type=click.IntRange(1, 65535), help="Listen on this TCP port as well."),
         click.option("--host", default=None, help="Listen at this address. Default: 127.0.0.1."),
@@ -43,16 +44,22 @@ def _listening(command: Any) -> Any:
 
 @server.command(epilog="Example: modal-lite server run")
 @_listening
-def run(host: str | None, port: int | None, token: str | None, certificate: str | None) -> None:
+@click.option("--background", is_flag=True, hidden=True)  # It was started by `start`.
+def run(host: str | None, port: int | None, token: str | None, certificate: str | None, background: bool) -> None:
     """Run the server in the foreground, until Ctrl-C."""
     from modal_lite._server.daemon import Listen, run_server
+    from modal_lite._server.server_log import log_to
 
     # The process's environment is what containers begin with.
     os.environ.pop("MODAL_LITE_TOKEN", None)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    if not background:
+        text = "%(asctime)s %(levelname)s %(name)s %(message)s"
+        logging.basicConfig(level=logging.INFO, format=text, stream=sys.stderr)
+    log_to(data_directory().log)
 
     def show(info: ServerInfo) -> None:
-        click.echo(f"Server {info.url} runs. Ctrl-C ends it.", err=True)
+        if not background:
+            click.echo(f"Server {info.url} runs. Ctrl-C ends it.", err=True)
 
     with refusals():
         run_server(data_directory(), Listen(host, port, token, certificate, modal_lite.__version__), show)
@@ -62,11 +69,13 @@ def run(host: str | None, port: int | None, token: str | None, certificate: str 
 @_listening
 def start(host: str | None, port: int | None, token: str | None, certificate: str | None) -> None:
     """Start the server in the background, unless it runs."""
-    running = find_server(data_directory())
+    with refusals():
+        running = find_server(data_directory())
     if running is not None:
         click.echo(f"The server runs already.\n{describe(running)}", err=True)
         return
-    options = [("--host", host), ("--port", port), ("--certificate", certificate)]
+    absolute = None if certificate is None else os.path.abspath(certificate)  # it runs in its own folder
+    options = [("--host", host), ("--port", port), ("--certificate", absolute)]
     words = [str(word) for name, value in options if value is not None for word in (name, value)]
     with refusals():
         info = start_server(data_directory(), words, token)
@@ -76,7 +85,8 @@ def start(host: str | None, port: int | None, token: str | None, certificate: st
 @server.command(epilog="Example: modal-lite server stop")
 def stop() -> None:
     """Stop the server. Calls made by spawn go on when it is started again."""
-    info = find_server(data_directory())
+    with refusals():
+        info = find_server(data_directory())
     if info is None:
         click.echo("The server is not running.", err=True)
         return
@@ -89,7 +99,8 @@ def stop() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(as_json: bool) -> None:
     """Show whether the server runs: its URL, its process, its data directory. Exit status 1 if not."""
-    info = find_server(data_directory())
+    with refusals():
+        info = find_server(data_directory())
     if as_json:
         import msgspec
 
@@ -102,6 +113,25 @@ def status(as_json: bool) -> None:
         click.echo(f"The server is not running (data directory {config.data_dir()}).")
     if info is None:
         sys.exit(PROGRAM_FAILED)
+
+
+@server.command(epilog="Example: modal-lite server backup ~/modal-lite.tar.gz")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup(file: Path) -> None:
+    """Copy apps, calls, results and source snapshots to an archive, while the server runs or not.
+
+    To restore it, unpack FILE into an empty data directory and start the server there.
+    """
+    import sqlite3
+
+    from modal_lite._server.backup import back_up
+
+    with refusals():
+        try:
+            back_up(data_directory(), file)
+        except sqlite3.Error as error:
+            raise click.ClickException(f"The state of the server cannot be read: {error}.") from None
+    click.echo(f"Wrote {file}.", err=True)
 
 
 def data_directory() -> DataDirectory:

@@ -227,3 +227,73 @@ def test_calls_of_a_client_object(server: Server) -> None:
     finally:
         server.environment["MODAL_LITE_DATA_DIR"] = str(server.directory.path)
     assert shown == [9, 16, "ap-"]
+
+
+def test_deploying_leaves_the_event_loop_to_others(own_server: Server) -> None:
+    """While a server is started for it."""
+    (own_server.folder / "source.py").write_text(APP)
+    ticks = own_server.python("""
+        import asyncio, source
+
+        async def main():
+            deploying = asyncio.create_task(source.app.deploy.aio(name="app"))
+            ticks = 0
+            while not deploying.done():
+                ticks += 1
+                await asyncio.sleep(0.01)
+            await deploying
+            show(ticks)
+
+        asyncio.run(main())
+    """)
+    assert ticks > 3
+
+
+def test_a_version_that_is_being_removed(own_server: Server) -> None:
+    """A call for it, between its last call and the end of its last container, goes to the current version."""
+    source = """
+        import os, time, modal_lite
+        app = modal_lite.App("a")
+        VERSION = "{}"
+
+        @app.cls()
+        class Slow:
+            @modal_lite.exit()
+            def leave(self):
+                open({!r}, "w").close()
+                time.sleep(2)
+
+            @modal_lite.method()
+            def version(self):
+                return VERSION
+    """
+    left = str(own_server.folder / "left")
+    own_server.start()
+    own_server.deploy(source.format("one", left))
+    call = 'show(modal_lite.Cls.from_name("app", "Slow")().version.remote())'
+    assert own_server.python(call) == "one"
+    own_server.deploy(source.format("two", left))
+    wait_until(lambda: (own_server.folder / "left").exists(), "the end of the old container")
+    lookup = """
+        import asyncio
+        from modal_lite._client import server_client
+        from modal_lite._core.address import address_of
+        from modal_lite._core.ids import new_id
+        from modal_lite._core.payload import Payload
+        from modal_lite._core.requests import LookUp, RunCall
+        from modal_lite._core.serialization import dumps, loads
+        from modal_lite._transport.server_channel import ServerChannel
+
+        async def main():
+            channel = ServerChannel(address_of())
+            found = await channel.request(LookUp("main", "app", "Slow"))
+            done = asyncio.get_running_loop().create_future()
+            request = RunCall(new_id("fc"), found.function_id + ".1", None, "version")
+            channel.run(request, dumps(((), {})), done.set_result)
+            batch = await done
+            show([loads(output.payload)[0] for output in batch.outputs])
+            await channel.close()
+
+        asyncio.run(main())
+    """
+    assert own_server.python(lookup) == ["two"]

@@ -49,8 +49,7 @@ class Client:
         """The connection has ended."""
         self._closed = True
         for call_id in self._calls.values():
-            if self._world.calls[call_id].added == 1:
-                self._world.forget(call_id)
+            self._world.forget(call_id)
         self._calls.clear()
 
     def _asked(

@@ -15,7 +15,13 @@ from modal_lite._server import durable
 from modal_lite._server.calls import CallState
 from modal_lite._server.durable import DurableCall, DurableCalls, remaining
 from modal_lite._store.sqlite import SqliteStore
-from modal_lite.exception import InvalidError, NotFoundError, OutputExpiredError, RequestSizeError
+from modal_lite.exception import (
+    ExecutionError,
+    InvalidError,
+    NotFoundError,
+    OutputExpiredError,
+    RequestSizeError,
+)
 
 
 def data(size: int) -> Payload:
@@ -120,3 +126,48 @@ async def test_what_ends_with_the_server_is_not_stored(kept: Kept) -> None:
     await kept.store.committed()
     (unfinished,) = await kept.store.load_unfinished()
     assert unfinished.done == [] and kept.calls.reopen(unfinished).num_inputs == 0
+
+
+async def test_results_that_the_store_does_not_take(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits is told, and it is tried again until it takes them: in their order, the end of the call last."""
+    monkeypatch.setattr(durable, "FIRST_DELAY", 0.05)
+    call, other = kept.open(), kept.open("fc-2")
+    await kept.store.committed()
+    limit_pages(kept, 1)
+    getting = asyncio.create_task(kept.calls.output(GetOutput("fc-1", 0, None)))
+    await asyncio.sleep(0)
+    call.deliver(Output(0, 1, None, data(50_000)))
+    call.finish()
+    with pytest.raises(ExecutionError, match=r"could not write it to its store: .*full.* keeps trying"):
+        await getting
+    other.deliver(Output(0, 1, None, data(3)))
+    other.finish()
+    assert (await kept.store.find_call("fc-1")).finished is None  # type: ignore[union-attr]
+    limit_pages(kept, 1 << 30)
+    async with asyncio.timeout(10):
+        while kept.known:
+            await asyncio.sleep(0.01)
+    for call_id, size in (("fc-1", 50_000), ("fc-2", 3)):
+        (output,) = (await kept.calls.output(GetOutput(call_id, 0, None))).outputs
+        assert output.payload.nbytes == size
+        assert (await kept.store.find_call(call_id)).finished is not None  # type: ignore[union-attr]
+
+
+async def test_what_is_not_written_when_the_server_ends_is_done_again(kept: Kept) -> None:
+    call = kept.open()
+    await kept.store.committed()
+    limit_pages(kept, 1)
+    call.deliver(Output(0, 1, None, data(50_000)))
+    call.finish()
+    with pytest.raises(ExecutionError):
+        await kept.calls.output(GetOutput("fc-1", 0, None))
+    kept.calls.seal()
+    limit_pages(kept, 1 << 30)
+    await kept.store.committed()
+    (unfinished,) = await kept.store.load_unfinished()
+    assert unfinished.done == []
+
+
+def limit_pages(kept: Kept, pages: int) -> None:
+    """Makes the file full, or not: SQLite takes no limit that is below what there is."""
+    kept.store._writer._database.execute(f"PRAGMA max_page_count = {pages}")

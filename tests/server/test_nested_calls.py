@@ -32,5 +32,5 @@ def test_a_parents_calls_end_with_it(run: Any, tmp_path: Path, how: str, end: st
     wait_until(lambda: called.get_current_stats().num_running_inputs == 0, "the end of what ran")
     started = len(lines(path))
     assert same.remote(1) == 1
-    assert set(plane().calls) - before == {call.object_id}
+    wait_until(lambda: set(plane().calls) - before == {call.object_id}, "the end of what it called")
     assert len(lines(path)) == started, "something is started that nobody waits for"

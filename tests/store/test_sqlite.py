@@ -5,12 +5,22 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from modal_lite._core.messages import Encoding, Failure, FailureKind
 from modal_lite._core.payload import EMPTY, Payload
-from modal_lite._core.requests import AddVariant, CallKind, DeployedFunction, FunctionDefinition, Output, Source
+from modal_lite._core.requests import (
+    AddVariant,
+    CallKind,
+    DeployedFunction,
+    FunctionDefinition,
+    Output,
+    Schedule,
+    Source,
+)
 from modal_lite._core.settings import FunctionSettings
 from modal_lite._core.stored import (
     AppState,
@@ -18,6 +28,7 @@ from modal_lite._core.stored import (
     StoredCall,
     StoredChunk,
     StoredDeployment,
+    StoredSchedule,
     StoredVariant,
 )
 from modal_lite._store.sqlite import SqliteStore
@@ -105,6 +116,62 @@ async def test_finished_calls_keep_outputs_and_graph_but_no_inputs(store: Sqlite
     database.close()
 
 
+async def test_what_is_entered_in_one_step_is_committed_as_a_whole(store: SqliteStore, path: Path) -> None:
+    """Whenever the file is looked at, as a server that was killed would find it: no call without its inputs."""
+    other = sqlite3.connect(path)
+    for i in range(200):
+        store.put_call(call(f"fc-{i}"))
+        store.put_chunk(f"fc-{i}", StoredChunk(0, 1, Encoding.CALL, payload(b"arguments")))
+        await asyncio.sleep(0)
+        assert other.execute(
+            "SELECT count(*) FROM calls WHERE call_id NOT IN (SELECT call_id FROM chunks)"
+        ).fetchone() == (0,)
+    other.close()
+    assert len(await store.load_unfinished()) <= 200
+
+
+async def test_schedules_and_their_end(store: SqliteStore) -> None:
+    every, cron = Schedule(period={"seconds": 1.5, "days": 2}), Schedule(cron=("0 9 * * *", "Europe/Berlin"))
+    rows = [StoredSchedule("fu-1", "ap-1", every, 10.0), StoredSchedule("fu-2", "ap-1", cron, 10.0, 9.0, "fc-1")]
+    for row in (msgspec.structs.replace(rows[0], since=5.0), *rows):
+        store.put_schedule(row)
+    await store.committed()
+    assert (await store.load_catalogue()).schedules == rows
+    store.drop_schedule("fu-1")
+    await store.committed()
+    assert (await store.load_catalogue()).schedules == rows[1:]
+
+
+async def test_apps_and_deployments_are_removed(store: SqliteStore) -> None:
+    source = Source("0" * 64, [], [], "/x", None, "3.11")
+    for app_id in ("ap-1", "ap-2"):
+        store.put_app(StoredApp(app_id, "main", app_id, AppState.STOPPED, 1.5, 2, 3.0))
+        store.put_variant(StoredVariant(app_id, AddVariant(f"fu-{app_id}", "fu-1", FunctionSettings(), [], None)))
+        for version in (1, 2):
+            store.put_deployment(StoredDeployment(app_id, version, 1.5, source, []))
+    store.drop_deployment("ap-1", 1)
+    store.drop_app("ap-2")
+    await store.committed()
+    found = await store.load_catalogue()
+    assert [app.app_id for app in found.apps] == ["ap-1"] and found.apps[0].stopped == 3.0
+    assert [(each.app_id, each.version) for each in found.deployments] == [("ap-1", 2)] and len(found.variants) == 1
+
+
+async def test_the_newest_calls(store: SqliteStore) -> None:
+    for i in range(5):
+        store.put_call(call(f"fc-{i}"))
+    store.put_call(StoredCall("fc-other", "ap-2", "fu-2.1", CallKind.SPAWNED, "", None, 1.0))
+    store.finish_call("fc-4", 2.0, [])
+    await store.committed()
+
+    async def ids(*wanted: Any) -> list[str]:
+        return [found.call_id for found in await store.list_calls(*wanted)]
+
+    assert await ids(None, False, 3) == ["fc-other", "fc-4", "fc-3"]
+    assert await ids("ap-1", True, 2) == ["fc-3", "fc-2"]
+    assert await ids(None, True, 9) == ["fc-other", "fc-3", "fc-2", "fc-1", "fc-0"]
+
+
 async def test_expiry(store: SqliteStore) -> None:
     for call_id, finished in (("fc-old", 10.0), ("fc-expired", 20.0), ("fc-new", 30.0)):
         store.put_call(call(call_id))
@@ -143,7 +210,7 @@ async def test_callbacks_come_after_the_commit_and_in_order(store: SqliteStore) 
     order: list[int] = []
     for i in range(100):
         store.put_call(call(f"fc-{i}"))
-        store.when_committed(lambda i=i: order.append(i))  # type: ignore[misc]
+        store.when_committed(lambda i=i: order.append(i), order.append)  # type: ignore[misc]
     await store.committed()
     assert order == list(range(100))
 
@@ -191,10 +258,11 @@ async def test_a_failure_to_write_is_told(store: SqliteStore, path: Path, caplog
     locker.execute("DROP TABLE outputs")
     store.put_output("fc-1", Output(0, 1, None, payload(b"x")))
     called: list[int] = []
-    store.when_committed(lambda: called.append(1))
+    reasons: list[str] = []
+    store.when_committed(lambda: called.append(1), reasons.append)
     with pytest.raises(ExecutionError, match="could not write to its store"):
         await store.committed()
-    assert not called
+    assert not called and reasons == ["no such table: outputs"]
     store.put_call(call())
     await store.committed()
     locker.close()
