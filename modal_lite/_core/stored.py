@@ -94,6 +94,8 @@ class StoredCall(msgspec.Struct, frozen=True):
     finished: float | None = None
     expired: bool = False
     """Its outputs have been deleted."""
+    failed: int = 0
+    """Inputs that have no value; counted at the call's end."""
 
 
 class StoredChunk(msgspec.Struct, frozen=True):

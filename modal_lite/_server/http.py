@@ -197,6 +197,7 @@ def _view_of_call(call: StoredCall) -> CallView:
         call.num_inputs,
         call.created,
         call.finished,
+        call.failed,
         call.cancelled,
         call.expired,
     )

@@ -186,11 +186,11 @@ class ServerService(Service):
     async def metrics(self, render: Callable[[ObservedPlane, list[DeployedApp], StoreFigures], bytes]) -> bytes:
         """What `render` makes of the figures of the moment."""
         apps = [app for app in self.catalogue.apps() if app.is_deployed]
-        return render(self._observed(), apps, await self._store.figures())
+        return render(self.observed, apps, await self._store.figures())
 
     def describe_functions(self, app: DeployedApp) -> list[FunctionView]:
         """The functions of the app's current version, and what they do at the moment."""
-        of_tag = self._observed().functions_by_tag()
+        of_tag = self.observed.functions_by_tag()
         views = []
         for function in app.current.functions:
             tag, function_id = function.definition.tag, function.definition.function_id
@@ -220,7 +220,9 @@ class ServerService(Service):
         """A stored call. Raises NotFoundError."""
         return await self._durable.find(call_id)
 
-    def _observed(self) -> ObservedPlane:
+    @property
+    def observed(self) -> ObservedPlane:
+        """The control plane."""
         plane = self._running()
         assert isinstance(plane, ObservedPlane)
         return plane
@@ -266,7 +268,7 @@ class ServerService(Service):
         function_ids = self._apps.pop(app.stored.app_id, [])
         self.web_addresses.close(app.stored.app_id, function_ids)
         self._retired -= set(function_ids)
-        self._observed().figures.forget(app.stored.app_id)
+        self.observed.figures.forget(app.stored.app_id)
         await self._running().remove_functions(function_ids, hurried=False)
 
     async def _entered(self) -> None:

@@ -49,12 +49,15 @@ _PUT_SCHEDULE = "INSERT OR REPLACE INTO schedules VALUES (?, ?)"
 _DROP_SCHEDULE = "DELETE FROM schedules WHERE function_id = ?"
 _PUT_VARIANT = "INSERT OR REPLACE INTO variants VALUES (?, ?, ?)"
 _PUT_WEB_PORT = "INSERT OR REPLACE INTO web_ports VALUES (?, ?, ?, ?)"
-_PUT_CALL = Statement("INSERT OR IGNORE INTO calls VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)")
+_PUT_CALL = Statement("INSERT OR IGNORE INTO calls VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0)")
 _PUT_CHUNK = _insert("INTO chunks", 6)
 _PUT_OUTPUT = _insert("INTO outputs", 6)
 _CLOSE_CALL = Statement("UPDATE calls SET closed = 1, num_inputs = ? WHERE call_id = ?")
 _CANCEL_CALL = Statement("UPDATE calls SET closed = 1, cancelled = 1 WHERE call_id IN (", "?", ")")
-_FINISH_CALL = Statement("UPDATE calls SET finished = ?, graph = ? WHERE call_id = ?")
+_FINISH_CALL = Statement(
+    "UPDATE calls SET finished = ?, graph = ?, failed = (SELECT coalesce(sum(count), 0) FROM outputs "
+    "WHERE outputs.call_id = calls.call_id AND failure IS NOT NULL) WHERE call_id = ?"
+)
 _DROP_CHUNKS = Statement("DELETE FROM chunks WHERE call_id IN (", "?", ")")
 _DROP_OUTPUTS = Statement("DELETE FROM outputs WHERE call_id IN (", "?", ")")
 _DROP_CALL = Statement("DELETE FROM calls WHERE call_id IN (", "?", ")")
@@ -79,7 +82,8 @@ _ORDER = [
 ]
 """That of a call's life, so that no transaction undoes what it is to do."""
 _CALL_COLUMNS = (
-    "call_id, app_id, function_id, kind, method, parent, created, closed, num_inputs, cancelled, finished, expired"
+    "call_id, app_id, function_id, kind, method, parent, created, closed, num_inputs, cancelled, finished, expired, "
+    "failed"
 )
 
 
@@ -321,7 +325,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _call(row: Any) -> StoredCall:
-    call_id, app_id, function_id, kind, method, parent, created, closed, num_inputs, cancelled, finished, expired = row
+    call_id, app_id, function_id, kind, method, parent, created, closed, num_inputs, cancelled, *end = row
+    finished, expired, failed = end
     return StoredCall(
         call_id,
         app_id,
@@ -335,6 +340,7 @@ def _call(row: Any) -> StoredCall:
         bool(cancelled),
         finished,
         bool(expired),
+        failed,
     )
 
 
