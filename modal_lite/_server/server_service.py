@@ -55,7 +55,7 @@ from modal_lite._server.api import FunctionView
 from modal_lite._server.app_logs import AppLogs
 from modal_lite._server.calls import Chunk
 from modal_lite._server.catalogue import Catalogue, DeployedApp, python_version, split_version, version_id
-from modal_lite._server.durable import KEEP_CALLS, KEEP_OUTPUTS, DurableCall, DurableCalls, remaining
+from modal_lite._server.durable import KEEP_CALLS, KEEP_OUTPUTS, DurableCall, DurableCalls, check_storable, remaining
 from modal_lite._server.firing import Firing
 from modal_lite._server.limits import MAX_CALLS, check, check_count
 from modal_lite._server.observed_plane import ObservedPlane
@@ -366,6 +366,7 @@ class ServerService(Service):
         if request.kind not in _KEPT:
             return await super()._start_call(request, payload)
         if not (request.again and await self._durable.is_known(request.call_id)):
+            check_storable(payload)
             call = self._accept(request, closed=True)
             self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
             self._running().open_call(call, parent_of(request.parent), Chunk(Encoding.CALL, payload, 1))
