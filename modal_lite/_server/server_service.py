@@ -46,6 +46,7 @@ from modal_lite._core.requests import (
     PutSnapshot,
     RunCall,
     StartCall,
+    UpdateFunction,
 )
 from modal_lite._core.serialization import dumps
 from modal_lite._core.stored import StoredCall, StoredChunk, Unfinished
@@ -286,8 +287,8 @@ class ServerService(Service):
         self._apps.setdefault(app.stored.app_id, [])
         if any(function.definition.settings.gpus for function in app.current.functions):
             await self._running().find_gpus()
-        for function in app.current.functions:
-            self._definition(function.definition.function_id)
+        for function_id in dict.fromkeys([*app.current.function_ids(), *app.current.changed]):
+            self._definition(function_id)
 
     def _retire(self, function_id: str) -> None:
         """The function was replaced: it has no more containers than its calls need, and goes with the last of them."""
@@ -339,6 +340,12 @@ class ServerService(Service):
         self.catalogue.add_variant(request)
         await self._entered()
         self._definition(request.function_id)
+        return DONE
+
+    async def _update_function(self, request: UpdateFunction, payload: Payload) -> Reply:
+        await super()._update_function(request, payload)
+        self.catalogue.change(self._definition(request.function_id))
+        await self._entered()
         return DONE
 
     async def _find_function(self, request: FindFunction, payload: Payload) -> Reply:
