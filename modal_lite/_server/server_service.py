@@ -462,18 +462,20 @@ class ServerService(Service):
 
     async def _fire(self, function_id: str, now: float) -> None:
         """Calls a function that is due by its schedule, as `spawn` does but with nobody to ask again if that fails."""
-        definition, call_id = self._definition(function_id), new_id("fc")
-        kind = CallKind.DETACHED if definition.is_generator else CallKind.SPAWNED
-        payload = dumps(((), {}))
-        # In one transaction, before it runs: whenever the server is killed, the run is either due or made.
-        call = self._accept(StartCall(call_id, function_id, kind, None), closed=True)
-        self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
-        self._store.put_schedule(self.catalogue.schedules.ran(function_id, call_id, now))
+        call_id = new_id("fc")
+        run = self.catalogue.schedules.ran(function_id, call_id, now)
         try:
+            definition = self._definition(function_id)
+            kind = CallKind.DETACHED if definition.is_generator else CallKind.SPAWNED
+            payload = dumps(((), {}))
+            # In one transaction, before it runs: whenever the server is killed, the run is either due or made.
+            call = self._accept(StartCall(call_id, function_id, kind, None), closed=True)
+            self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
+            self._store.put_schedule(run)
             await self._store.committed()
             self._put_in_plane(call.function_id)
-        except Error as error:  # the disk is full, or the app was stopped meanwhile
-            logger.error("%s was due and could not be called: %s", definition.tag, error)
+        except Error as error:  # the disk is full, there are too many calls, or the app was stopped meanwhile
+            logger.error("%s was due and could not be called: %s", function_id, error)
             self._store.drop_call(call_id)
             return
         about = {"app": definition.app_name, "function": definition.tag, "call": call_id}
