@@ -45,8 +45,9 @@ def _install(session: nox.Session, *groups: str, editable: bool = True) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite. Arguments go to pytest: `nox -s tests-3.12 -- tests/core -k pickle`."""
     _install(session, "test")
-    ignored = [f"--ignore={path}" for path in ELSEWHERE]
-    session.run("pytest", *(session.posargs or ignored))
+    # Most tests wait for processes most of the time.
+    at_once = ["-n", str(2 * (os.cpu_count() or 1))]
+    session.run("pytest", *(session.posargs or [*at_once, *(f"--ignore={path}" for path in ELSEWHERE)]))
 
 
 @nox.session

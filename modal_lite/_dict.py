@@ -56,7 +56,7 @@ class _Dict:
         """An empty Dict for as long as the `with` block lasts: `with Dict.ephemeral() as d:`, with or without an app.
 
         Args:
-            client: Where it is; None for the control plane of this process.
+            client: The server it is on, a `Client`; None for the control plane of this process.
         """
         created = _Dict._of(SharedObject(ObjectKind.DICT, client=client))
         try:
@@ -75,13 +75,13 @@ class _Dict:
     ) -> "_Dict":
         """The Dict of this name. Nothing is looked up before the first use.
 
-        Without a server it lives as long as the program whose app runs.
+        It lives as long as the program whose app runs, or the server that it is on.
 
         Args:
             name: 1 to 64 letters, digits, '.', '-' and '_'.
             environment_name: Names are distinct within one. Default: `MODAL_ENVIRONMENT`, else "main".
             create_if_missing: Make an empty one if there is none.
-            client: Where to look; None for the control plane of this process.
+            client: The server to look on, a `Client`; None for the control plane of this process.
 
         Raises:
             InvalidError: It cannot be a name.

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modal_lite._client import _Client, current_client
 from modal_lite._core.ids import new_id
@@ -11,6 +11,9 @@ from modal_lite._core.object_requests import DeleteObject, ObjectKind, ObjectReq
 from modal_lite._core.serialization import dumps_whole, loads_whole
 from modal_lite._core.tracebacks import hide_library_frames
 from modal_lite.exception import DeserializationError, InvalidError, RequestSizeError, SerializationError
+
+if TYPE_CHECKING:
+    from modal_lite._server_client import _ServerClient
 
 _PREFIXES = {ObjectKind.DICT: "di", ObjectKind.QUEUE: "qu"}
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -24,7 +27,7 @@ class SharedObject:
         name: Its name; None for one that has none.
         environment: What the name belongs to; None for that of this process.
         create: Make one if there is none of this name.
-        client: Where it is; None for the control plane of this process.
+        client: The server it is on; None for the control plane of this process.
         object_id: Its id, if it is known.
 
     Raises:
@@ -37,7 +40,7 @@ class SharedObject:
         name: str | None = None,
         environment: str | None = None,
         create: bool = True,
-        client: _Client | None = None,
+        client: "_ServerClient | None" = None,
         object_id: str | None = None,
     ) -> None:
         self.kind = kind
@@ -81,7 +84,7 @@ class SharedObject:
     @property
     def client(self) -> _Client:
         """Who asks."""
-        return self._client or current_client()
+        return current_client() if self._client is None else self._client.requests
 
 
 def check_name(name: Any, title: str) -> str:

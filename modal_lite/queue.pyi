@@ -26,7 +26,7 @@ class Queue:
             """An empty Queue for as long as the `with` block lasts: `with Queue.ephemeral() as q:`, with or without an app.
 
             Args:
-                client: Where it is; None for the control plane of this process.
+                client: The server it is on, a `Client`; None for the control plane of this process.
             """
             ...
 
@@ -34,7 +34,7 @@ class Queue:
             """An empty Queue for as long as the `with` block lasts: `with Queue.ephemeral() as q:`, with or without an app.
 
             Args:
-                client: Where it is; None for the control plane of this process.
+                client: The server it is on, a `Client`; None for the control plane of this process.
             """
             ...
 
@@ -50,13 +50,13 @@ class Queue:
     ) -> Queue:
         """The Queue of this name. Nothing is looked up before the first use.
 
-        Without a server it lives as long as the program whose app runs.
+        It lives as long as the program whose app runs, or the server that it is on.
 
         Args:
             name: 1 to 64 letters, digits, '.', '-' and '_'.
             environment_name: Names are distinct within one. Default: `MODAL_ENVIRONMENT`, else "main".
             create_if_missing: Make an empty one if there is none.
-            client: Where to look; None for the control plane of this process.
+            client: The server to look on, a `Client`; None for the control plane of this process.
 
         Raises:
             InvalidError: It cannot be a name.

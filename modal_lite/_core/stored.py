@@ -7,6 +7,7 @@ import msgspec
 from modal_lite._core.messages import Encoding
 from modal_lite._core.payload import Payload
 from modal_lite._core.requests import AddVariant, CallKind, DeployedFunction, Schedule, Source
+from modal_lite._core.settings import FunctionSettings
 
 
 class AppState(StrEnum):
@@ -42,6 +43,12 @@ class StoredDeployment(msgspec.Struct, frozen=True):
     """The version that this one brought back."""
     ephemeral: bool = False
     """The app is stopped once it has been without a call for a while."""
+    changed: dict[str, FunctionSettings] = {}
+    """What `update_autoscaler` has made of the settings of a function or variant, by its lasting id."""
+
+    def function_ids(self) -> list[str]:
+        """The lasting ids."""
+        return [function.definition.function_id for function in self.functions]
 
 
 class StoredVariant(msgspec.Struct, frozen=True):

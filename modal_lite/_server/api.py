@@ -64,12 +64,12 @@ class Cancelling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """End the containers that run inputs of the call."""
 
 
-class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The server answers. To whoever shows no token over TCP it says nothing else."""
+class Health(msgspec.Struct, frozen=True):
+    """The server answers."""
 
     status: str
-    version: str | None = None
-    pid: int | None = None
+    version: str
+    pid: int
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -187,7 +187,7 @@ class Operation(NamedTuple):
 
 _ONE = "/v1/apps/{environment}/{name}"
 OPERATIONS = (
-    Operation("health", "GET", "/healthz", "Does the server answer? Needs no token.", Nothing, Health),
+    Operation("health", "GET", "/healthz", "Does the server answer?", Nothing, Health),
     Operation("metrics", "GET", "/metrics", "Figures, in the text format of Prometheus.", Nothing, None),
     Operation("openapi", "GET", "/openapi.json", "This description.", Nothing, dict[str, Any]),
     Operation("status", "GET", "/v1/status", "The server, and how much there is.", Nothing, Status),

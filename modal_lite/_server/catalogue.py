@@ -279,16 +279,35 @@ class Catalogue:
         """
         app = self._owner(function_id)
         version = app.stored.version if version is None else version
-        variant = self._variants.get(function_id)
-        if variant is not None:
-            return self._variant(self.definition(variant.base_id, version), variant, version)
         deployment = app.deployments.get(version)
-        for function in deployment.functions if deployment is not None else []:
+        found = None if deployment is None else self._as_deployed(deployment, function_id)
+        if deployment is None or found is None:
+            raise NotFoundError(f"The app {app.stored.name} has no function {function_id} in its version {version}.")
+        changed = deployment.changed.get(function_id)
+        return found if changed is None else msgspec.structs.replace(found, settings=changed)
+
+    def _as_deployed(self, deployment: StoredDeployment, function_id: str) -> FunctionDefinition | None:
+        variant, version = self._variants.get(function_id), deployment.version
+        if variant is not None:
+            base = self._as_deployed(deployment, variant.base_id)
+            return None if base is None else self._variant(base, variant, version)
+        for function in deployment.functions:
             definition = function.definition
             if definition.function_id == function_id:
-                path = self._moved(definition.file_path, deployment) if deployment is not None else None
+                path = self._moved(definition.file_path, deployment)
                 return msgspec.structs.replace(definition, function_id=version_id(function_id, version), file_path=path)
-        raise NotFoundError(f"The app {app.stored.name} has no function {function_id} in its version {version}.")
+        return None
+
+    def change(self, definition: FunctionDefinition) -> None:
+        """Keeps the settings of a version of a function. The next deployment has those of the code again."""
+        lasting, version = split_version(definition.function_id)
+        app = self._owner(lasting)
+        deployment = app.deployments.get(app.stored.version if version is None else version)
+        if deployment is not None:
+            changed = deployment.changed | {lasting: definition.settings}
+            deployment = msgspec.structs.replace(deployment, changed=changed)
+            app.deployments[deployment.version] = deployment
+            self._store.put_deployment(deployment)
 
     def sibling(self, function_id: str, tag: str) -> str | None:
         """The id of the function of that name in the same version of the app, None if there is none."""

@@ -139,19 +139,15 @@ class DurableCalls:
         return call
 
     def add_chunk(self, call: DurableCall, request: ExchangeChunk, payload: Payload) -> bool:
-        """Enters inputs of a call; False if they have been before."""
+        """Enters inputs of a call; False if they have been before. Raises as `check_storable` does."""
         if request.start < call.num_inputs:
             return False
+        check_storable(payload)
         self.put_inputs(call, StoredChunk(request.start, request.count, request.encoding, payload))
         return True
 
     def put_inputs(self, call: DurableCall, chunk: StoredChunk) -> None:
-        """Enters inputs of a call. Raises RequestSizeError if they are too large to be stored."""
-        if chunk.payload.nbytes > MAX_STORED:
-            raise RequestSizeError(
-                f"The arguments have {chunk.payload.nbytes} bytes; a server keeps at most {MAX_STORED} of a call. "
-                "Pass the name of a file instead."
-            )
+        """Enters inputs of a call."""
         self._store.put_chunk(call.call_id, chunk)
         call.num_inputs = max(call.num_inputs, chunk.start + chunk.count)
 
@@ -289,6 +285,15 @@ class DurableCalls:
                 f"The results of {request.call_id} were deleted {KEEP_OUTPUTS / 86400:g} days after the call had ended."
             )
         return InvalidError(f"The call {request.call_id} has no input number {request.index}.")
+
+
+def check_storable(payload: Payload) -> None:
+    """Raises RequestSizeError for inputs that are too large to be stored."""
+    if payload.nbytes > MAX_STORED:
+        raise RequestSizeError(
+            f"The arguments have {payload.nbytes} bytes; a server keeps at most {MAX_STORED} of a call. "
+            "Pass the name of a file instead."
+        )
 
 
 def _too_large(output: Output) -> Output:

@@ -124,6 +124,7 @@ class SharedObjects:
         if not isinstance(state, kind):
             raise NotFoundError(
                 f"There is no {kind.__name__.removesuffix('State')} {object_id} here, or no longer: ephemeral ones end "
-                "with their `with` block, named ones with the program that made them."
+                "with their `with` block, named ones with the program that made them. Those of a program are not on "
+                "the servers that it calls: make them with `client=` for that."
             )
         return state

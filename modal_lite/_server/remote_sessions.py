@@ -37,6 +37,8 @@ class _RemoteSession:
         self.expiry: asyncio.TimerHandle | None = None
 
     def _received(self, message: Any, body: memoryview) -> None:
+        if isinstance(message, Ask) and self.answers.is_under_way(message.number):
+            raise ProtocolError(f"request {message.number} is under way already")
         if isinstance(message, Ask) and self.answers.under_way >= MAX_REQUESTS:
             refusal = Refusal("ExecutionError", f"This client has {MAX_REQUESTS} requests open; it can have no more.")
             self.session.send(Answer(message.number, refusal))

@@ -74,7 +74,11 @@ class Schedules:
         self._entries: dict[str, _Entry] = {}
 
     def load(self, stored: Iterable[StoredSchedule]) -> None:
-        """Takes up what was stored. What cannot be understood any more, for its time zone is gone, does not run."""
+        """Takes up what was stored, in the place of what was known.
+
+        What cannot be understood any more, for its time zone is gone, does not run.
+        """
+        self._entries.clear()
         for each in stored:
             try:
                 self._entries[each.function_id] = _Entry(each)

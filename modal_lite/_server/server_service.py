@@ -46,6 +46,7 @@ from modal_lite._core.requests import (
     PutSnapshot,
     RunCall,
     StartCall,
+    UpdateFunction,
 )
 from modal_lite._core.serialization import dumps
 from modal_lite._core.stored import StoredCall, StoredChunk, Unfinished
@@ -55,7 +56,7 @@ from modal_lite._server.api import FunctionView
 from modal_lite._server.app_logs import AppLogs
 from modal_lite._server.calls import Chunk
 from modal_lite._server.catalogue import Catalogue, DeployedApp, python_version, split_version, version_id
-from modal_lite._server.durable import KEEP_CALLS, KEEP_OUTPUTS, DurableCall, DurableCalls, remaining
+from modal_lite._server.durable import KEEP_CALLS, KEEP_OUTPUTS, DurableCall, DurableCalls, check_storable, remaining
 from modal_lite._server.firing import Firing
 from modal_lite._server.limits import MAX_CALLS, check, check_count
 from modal_lite._server.observed_plane import ObservedPlane
@@ -294,8 +295,8 @@ class ServerService(Service):
         self._apps.setdefault(app.stored.app_id, [])
         if any(function.definition.settings.gpus for function in app.current.functions):
             await self._running().find_gpus()
-        for function in app.current.functions:
-            self._definition(function.definition.function_id)
+        for function_id in dict.fromkeys([*app.current.function_ids(), *app.current.changed]):
+            self._definition(function_id)
         await self.web_addresses.open(app)
 
     async def _open_web(self, definition: FunctionDefinition, method: str) -> str:
@@ -353,6 +354,12 @@ class ServerService(Service):
         self._definition(request.function_id)
         return DONE
 
+    async def _update_function(self, request: UpdateFunction, payload: Payload) -> Reply:
+        await super()._update_function(request, payload)
+        self.catalogue.change(self._definition(request.function_id))
+        await self._entered()
+        return DONE
+
     async def _find_function(self, request: FindFunction, payload: Payload) -> Reply:
         return FoundFunction(self.catalogue.sibling(request.asker, request.tag) if request.asker else None)
 
@@ -379,6 +386,7 @@ class ServerService(Service):
         if request.kind not in _KEPT:
             return await super()._start_call(request, payload)
         if not (request.again and await self._durable.is_known(request.call_id)):
+            check_storable(payload)
             call = self._accept(request, closed=True)
             self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
             self._running().open_call(call, parent_of(request.parent), Chunk(Encoding.CALL, payload, 1))
@@ -467,18 +475,20 @@ class ServerService(Service):
 
     async def _fire(self, function_id: str, now: float) -> None:
         """Calls a function that is due by its schedule, as `spawn` does but with nobody to ask again if that fails."""
-        definition, call_id = self._definition(function_id), new_id("fc")
-        kind = CallKind.DETACHED if definition.is_generator else CallKind.SPAWNED
-        payload = dumps(((), {}))
-        # In one transaction, before it runs: whenever the server is killed, the run is either due or made.
-        call = self._accept(StartCall(call_id, function_id, kind, None), closed=True)
-        self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
-        self._store.put_schedule(self.catalogue.schedules.ran(function_id, call_id, now))
+        call_id = new_id("fc")
+        run = self.catalogue.schedules.ran(function_id, call_id, now)
         try:
+            definition = self._definition(function_id)
+            kind = CallKind.DETACHED if definition.is_generator else CallKind.SPAWNED
+            payload = dumps(((), {}))
+            # In one transaction, before it runs: whenever the server is killed, the run is either due or made.
+            call = self._accept(StartCall(call_id, function_id, kind, None), closed=True)
+            self._durable.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, payload))
+            self._store.put_schedule(run)
             await self._store.committed()
             self._put_in_plane(call.function_id)
-        except Error as error:  # the disk is full, or the app was stopped meanwhile
-            logger.error("%s was due and could not be called: %s", definition.tag, error)
+        except Error as error:  # the disk is full, there are too many calls, or the app was stopped meanwhile
+            logger.error("%s was due and could not be called: %s", function_id, error)
             self._store.drop_call(call_id)
             return
         about = {"app": definition.app_name, "function": definition.tag, "call": call_id}

@@ -102,6 +102,10 @@ class Answers:
         """Requests that have no answer yet."""
         return len(self._under_way)
 
+    def is_under_way(self, number: int) -> bool:
+        """True if the request of that number has no answer yet."""
+        return number in self._under_way
+
     def close(self) -> None:
         """Cancels what is under way, and what only this client would have gone on with. Safe to call again."""
         for end in list(self._under_way.values()):

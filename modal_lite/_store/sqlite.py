@@ -42,7 +42,7 @@ def _insert(into: str, columns: int) -> Statement:
 
 
 _PUT_APP = "INSERT OR REPLACE INTO apps VALUES (?, ?, ?, ?, ?, ?, ?)"
-_PUT_DEPLOYMENT = "INSERT INTO deployments VALUES (?, ?, ?)"
+_PUT_DEPLOYMENT = "INSERT OR REPLACE INTO deployments VALUES (?, ?, ?)"
 _DROP_DEPLOYMENT = "DELETE FROM deployments WHERE app_id = ? AND version = ?"
 _DROP_APP = tuple(f"DELETE FROM {table} WHERE app_id = ?" for table in ("apps", "deployments", "variants", "web_ports"))
 _PUT_SCHEDULE = "INSERT OR REPLACE INTO schedules VALUES (?, ?)"

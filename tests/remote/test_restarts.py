@@ -36,6 +36,17 @@ def test_deployments_and_results_survive_a_stop(server: Server) -> None:
     assert server.python('show(modal_lite.Function.from_name("app", "square").remote(4))') == 16
 
 
+def test_the_autoscaler_stays_as_it_was_set_until_the_next_deployment(server: Server) -> None:
+    server.python('modal_lite.Function.from_name("app", "square").keep_warm(1); show(0)')
+    ask = 'show(modal_lite.Function.from_name("app", "square").get_current_stats().num_total_runners)'
+    wait_until(lambda: server.python(ask) == 1)
+    server.kill()
+    server.start()
+    wait_until(lambda: server.python(ask) == 1, "the container that is kept warm")
+    server.deploy(APP)
+    assert server.python(ask) == 0
+
+
 def test_kill_9_loses_no_accepted_call(server: Server) -> None:
     """Deployed by one program, called by another, and read by a third; the server is killed in the middle."""
     log = server.folder / "log"

@@ -102,7 +102,7 @@ async def test_what_is_too_large(kept: Kept, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(durable, "MAX_STORED", 10)
     call = kept.open()
     with pytest.raises(RequestSizeError, match="11 bytes"):
-        kept.calls.put_inputs(call, StoredChunk(0, 1, Encoding.CALL, data(11)))
+        kept.calls.add_chunk(call, ExchangeChunk("fc-1", 1, 1, Encoding.CALL, False, False, None), data(11))
     call.deliver(Output(0, 1, None, data(11)))
     call.finish()
     (output,) = (await kept.calls.output(GetOutput("fc-1", 0, None))).outputs

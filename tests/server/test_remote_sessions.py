@@ -158,6 +158,7 @@ async def started() -> Sessions:
         (PREFIX.pack(1, 0) + b"\xc1", "not of this channel"),
         (whole(Ask(1, Hello(), (5,))), "a body of 0 bytes"),
         (whole(Received(5)), "5 frames acknowledged, of 0"),
+        (whole(*[Ask(1, GetStats("fu-1"), ())] * 2), "request 1 is under way already"),
     ],
 )
 async def test_the_reason_is_said(
