@@ -192,7 +192,12 @@ OPERATIONS = (
     Operation("openapi", "GET", "/openapi.json", "This description.", Nothing, dict[str, Any]),
     Operation("status", "GET", "/v1/status", "The server, and how much there is.", Nothing, Status),
     Operation(
-        "dashboard", "POST", "/v1/dashboard", "A link to the dashboard, good for once and 5 minutes.", Nothing, DashboardLink
+        "dashboard_link",
+        "POST",
+        "/v1/dashboard",
+        "A link to the dashboard, good for once and 5 minutes.",
+        Nothing,
+        DashboardLink,
     ),
     Operation("list_apps", "GET", "/v1/apps", "All apps, oldest first.", OfEnvironment, list[AppView]),
     Operation("app", "GET", _ONE, "An app.", Nothing, AppView),

@@ -104,10 +104,15 @@ class ObservedPlane(ControlPlane):
         Args:
             limit: So many at most.
         """
-        now, began = time.time(), time.monotonic()
-        newest = itertools.islice(reversed(self._opened.items()), limit)
-        found = [(self.calls.get(call_id), record, now - (began - opened)) for call_id, (opened, record) in newest]
-        return [(call, record, accepted) for call, record, accepted in found if call is not None]
+        newest = map(self.find_under_way, itertools.islice(reversed(self._opened), limit))
+        return [found for found in newest if found is not None]
+
+    def find_under_way(self, call_id: str) -> tuple[CallState, Call, float] | None:
+        """A call that has not ended, with when it was accepted; None if there is no such call."""
+        call, opened = self.calls.get(call_id), self._opened.get(call_id)
+        if call is None or opened is None:
+            return None
+        return call, opened[1], time.time() - (time.monotonic() - opened[0])
 
     def functions_by_tag(self) -> dict[tuple[str, str], list[Function]]:
         """The scheduler's functions, versions and variants, by app id and the name that all of them share."""
