@@ -109,7 +109,7 @@ async def _serve(directory: DataDirectory, listen: Listen, on_ready: Callable[[S
         url = _url(directory, listen)
         info = ServerInfo(os.getpid(), url, listen.version, time.time(), dashboard or url)
         doorkeeper = Doorkeeper(Tokens(directory.tokens), listen.token)
-        hostnames = (*listen.hostnames, listen.host or "")
+        hostnames = listen.hostnames if listen.host is None else (*listen.hostnames, listen.host)
         interface = HttpInterface(service, sessions, logs, info, doorkeeper, hostnames)
         try:
             await service.open()

@@ -131,7 +131,7 @@ class Browser:
             self.press(TAB)
             shows = self.run(
                 "const e = document.activeElement;"
-                "return e.innerText || e.getAttribute('aria-label') || e.id || e.textContent"
+                "return e.getAttribute('aria-label') || e.innerText || e.textContent || ''"
             )
             if text in shows:
                 return

@@ -13,10 +13,10 @@ APART = (6, 3, 1)
 MAX_NODES = 150
 MAX_NAMES = 30
 """Functions below one node; the others are left out."""
-WIDTH, HEIGHT = 196, 52
+WIDTH, HEIGHT = 216, 52
 """Of a node."""
 _ACROSS, _DOWN = WIDTH + 56, HEIGHT + 20
-_LETTERS = 25
+_LETTERS = 24
 _BAR = WIDTH - 20
 
 
@@ -30,6 +30,8 @@ class Fate(StrEnum):
     WAITING = "waiting"
 
 
+_URGENT = (Fate.FAILED, Fate.RUNNING, Fate.WAITING, Fate.CANCELLED, Fate.DONE)
+"""What is told first, and decides about the looks of a node."""
 _ENDED = {InputStatus.SUCCESS: Fate.DONE, InputStatus.TERMINATED: Fate.CANCELLED}
 
 
@@ -50,7 +52,7 @@ class Node(msgspec.Struct):
     """Their call, if they have one in common."""
     below: list["Node"]
     x: int = 0
-    y: float = 0.0
+    y: int = 0
 
     @property
     def label(self) -> str:
@@ -64,17 +66,15 @@ class Node(msgspec.Struct):
 
     @property
     def state(self) -> Fate:
-        """The worst, or else the least finished, that is among them."""
-        return next(
-            fate for fate in (Fate.FAILED, Fate.RUNNING, Fate.WAITING, Fate.CANCELLED, Fate.DONE) if self.fates[fate]
-        )
+        """What is to be seen at first sight."""
+        return next(fate for fate in _URGENT if self.fates[fate])
 
     @property
     def told(self) -> str:
         """How many of them are what."""
         if self.count == 1:
             return str(self.state)
-        return ", ".join(f"{self.fates[fate]:,} {fate}" for fate in Fate if self.fates[fate])
+        return ", ".join(f"{self.fates[fate]:,} {fate}" for fate in _URGENT if self.fates[fate])
 
     @property
     def segments(self) -> list[Segment]:
@@ -99,8 +99,8 @@ class Drawing(msgspec.Struct):
 
     nodes: list[Node]
     edges: list[Edge]
-    width: float
-    height: float
+    width: int
+    height: int
     whole: bool
     """False if the deepest calls are left out."""
 
@@ -117,10 +117,10 @@ def draw(inputs: list[InputInfo]) -> Drawing:
         depth, whole = depth - 1, False
         _cut(roots, depth)
         nodes = list(_flat(roots))
-    height = _place(roots, 0, 0.0)
+    height = _place(roots, 0, 0)
     edges = [Edge(_curve(node, child)) for node in nodes for child in node.below]
     width = max((node.x for node in nodes), default=0) + WIDTH
-    return Drawing(nodes, edges, width, max(0.0, height - _DOWN + HEIGHT), whole)
+    return Drawing(nodes, edges, width, max(0, height - _DOWN + HEIGHT), whole)
 
 
 def fate_of(info: InputInfo) -> Fate:
@@ -164,17 +164,15 @@ def _cut(nodes: list[Node], depth: int) -> None:
             _cut(node.below, depth - 1)
 
 
-def _place(nodes: list[Node], x: int, y: float) -> float:
-    """Gives each its place, from `y` downwards, between its first and its last child. Returns where the next can be."""
+def _place(nodes: list[Node], x: int, y: int) -> int:
+    """Gives each its place, from `y` downwards, beside its first child, so that the root is in sight at first.
+
+    Returns:
+        Where the next can be.
+    """
     for node in nodes:
-        end = _place(node.below, x + _ACROSS, y)
-        node.x = x
-        if node.below:
-            node.y = (node.below[0].y + node.below[-1].y) / 2
-            y = max(end, node.y + _DOWN)
-        else:
-            node.y = y
-            y += _DOWN
+        node.x, node.y = x, y
+        y = max(_place(node.below, x + _ACROSS, y), y + _DOWN)
     return y
 
 

@@ -34,7 +34,7 @@ class Hosts:
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        self._names = {name.lower() for name in (*names, socket.gethostname())}
+        self._names = {name.lower() for name in (*names, socket.gethostname()) if name}
 
     def check(self, request: web.Request) -> None:
         """Raises HTTPMisdirectedRequest for a name that is not known."""

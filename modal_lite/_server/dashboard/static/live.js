@@ -10,7 +10,7 @@ const running = () => !paused && !document.hidden;
 
 function inLocalTime(root) {
   for (const time of root.querySelectorAll("time")) {
-    time.textContent = new Date(time.dateTime).toLocaleString();
+    time.textContent = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
   }
 }
 
