@@ -16,7 +16,18 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 # A Python that is not on this machine is left out, also where CI is set.
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "imports", "types", "stubs", "tests", "simulation", "conformance", "docs", "examples"]
+nox.options.sessions = [
+    "lint",
+    "imports",
+    "types",
+    "stubs",
+    "tests",
+    "simulation",
+    "conformance",
+    "api",
+    "docs",
+    "examples",
+]
 
 
 def _find_pyenv_pythons() -> None:

@@ -1,6 +1,5 @@
 """The container's end of its client channel: a `Connection` to the control plane that placed it."""
 
-import asyncio
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from modal_lite._core.client_messages import Answer, Ask, Tell, ToClient, Withdr
 from modal_lite._core.interfaces import OnEnd
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.requests import AnyRequest, Refusal, RunCall
+from modal_lite._transport.asking import answered
 from modal_lite._transport.channel import Channel
 from modal_lite._transport.refusals import exception_of
 
@@ -25,16 +25,7 @@ class ClientChannel:
 
     async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> Any:
         """See `Connection.request`."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        withdraw = self._ask(request, payload, answer.set_result)
-        try:
-            reply = await answer
-        except asyncio.CancelledError:
-            withdraw()
-            raise
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return await answered(lambda on_reply: self._ask(request, payload, on_reply))
 
     def run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
         """See `Connection.run`."""

@@ -16,6 +16,7 @@ from modal_lite._core.interfaces import OnEnd
 from modal_lite._core.messages import PROTOCOL_VERSION
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.requests import AnyRequest, Refusal, RunCall
+from modal_lite._transport.asking import answered
 from modal_lite._transport.frames import ProtocolError
 from modal_lite._transport.recovery import Recovery
 from modal_lite._transport.refusals import exception_of, not_trusted
@@ -62,21 +63,7 @@ class ServerChannel:
 
     async def request(self, request: AnyRequest, payload: Payload = EMPTY) -> Any:
         """See `Connection.request`."""
-        answer: asyncio.Future[Any] = self._loop.create_future()
-
-        def settle(reply: Any) -> None:
-            if not answer.done():
-                answer.set_result(reply)
-
-        withdraw = self._ask(request, payload, settle)
-        try:
-            reply = await answer
-        except asyncio.CancelledError:
-            withdraw()
-            raise
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return await answered(lambda on_reply: self._ask(request, payload, on_reply))
 
     def run(self, request: RunCall, payload: Payload, on_end: OnEnd) -> Callable[[], None]:
         """See `Connection.run`."""
