@@ -222,9 +222,8 @@ def table(rounds: list[dict[str, dict[str, Figures]]], uploaded: Figures) -> str
         lines.append(f"| {case} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        f"An upload of 1 GiB, in chunks: {uploaded['seconds']:.1f} s. The server, the template and the containers had at "
-        f"most {uploaded['more']:.0f} MiB more",
-        "while it went on than before.",
+        f"An upload of 1 GiB, in chunks: {uploaded['seconds']:.1f} s. The server and all its processes had at most",
+        f"{uploaded['more']:.0f} MiB more while it went on than before.",
     ]
     return "\n".join(lines) + "\n"
 
