@@ -25,6 +25,7 @@ nox.options.sessions = [
     "simulation",
     "conformance",
     "api",
+    "browser",
     "docs",
     "examples",
 ]
