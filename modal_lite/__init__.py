@@ -19,6 +19,7 @@ from modal_lite import _handles, call_graph, exception, functions
 from modal_lite._batching import batched
 from modal_lite._concurrency import concurrent
 from modal_lite._core.context import current_function_call_id, current_input_id, is_local
+from modal_lite._web import asgi_app, fastapi_endpoint, web_endpoint, web_server, wsgi_app
 from modal_lite.app import App
 from modal_lite.call_graph import InputInfo, InputStatus
 from modal_lite.client import Client
@@ -56,6 +57,7 @@ __all__ = [
     "Retries",
     "Secret",
     "Volume",
+    "asgi_app",
     "batched",
     "call_graph",
     "concurrent",
@@ -65,12 +67,16 @@ __all__ = [
     "enter",
     "exception",
     "exit",
+    "fastapi_endpoint",
     "functions",
     "gather",
     "interact",
     "is_local",
     "method",
     "parameter",
+    "web_endpoint",
+    "web_server",
+    "wsgi_app",
 ]
 
 _handles.register()

@@ -33,6 +33,7 @@ from modal_lite._options import (
 )
 from modal_lite._partial_function import PartialFunction, check_parentheses
 from modal_lite._terminal import CallersTerminal
+from modal_lite._web import web_config
 from modal_lite.exception import InvalidError, NotFoundError
 from modal_lite.image import Image
 from modal_lite.retries import Retries
@@ -84,6 +85,8 @@ class _App:
         self._app_id: str | None = None
         self._deployed_id: str | None = None
         self._hydrated: list[_Function[Any, Any, Any]] = []
+        self._web_urls: dict[str, str] = {}
+        """Of what was deployed: addresses by the names of web functions."""
 
     @property
     def name(self) -> str | None:
@@ -104,6 +107,12 @@ class _App:
     def registered_classes(self) -> dict[str, _Cls]:
         """Its classes, by name."""
         return dict(self._classes)
+
+    @property
+    def registered_web_endpoints(self) -> list[str]:
+        """The names of its web functions, and of the methods of its classes that are such."""
+        names = [tag for tag, function in self._functions.items() if function._web]
+        return names + [f"{name}.{method}" for name, cls in self._classes.items() for method in cls.service._web]
 
     @property
     def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
@@ -206,6 +215,7 @@ class _App:
             refuse_parts(function, "@app.function()")
             partial = function if isinstance(function, PartialFunction) else PartialFunction(function, {})
             info = FunctionInfo.of(partial.raw_f, serialized, is_generator, "@app.function()")
+            info = msgspec.structs.replace(info, web=web_config(partial))
             given = apply_marks(settings, partial.marks.values(), info.qualname, [info])
             decorated: _Function[..., Any, Any]
             decorated = _Function(self, info, name or info.raw_f.__name__, given, variables)
@@ -304,9 +314,10 @@ class _App:
             local = LocalClass(user_cls)
             methods = local.infos(info)
             given = apply_marks(settings, local.marks, info.qualname, methods.values())
-            given = msgspec.structs.replace(given, exit_grace=EXIT_GRACE if local.has_exits else 0.0)
+            given = msgspec.structs.replace(given, exit_grace=EXIT_GRACE if local.has_exits else given.exit_grace)
             service: _Function[Any, Any, Any] = _Function(self, info, user_cls.__name__, given, variables)
             service._incomplete = local.constructor.is_needed
+            service._web = {method: each.web for method, each in methods.items() if each.web is not None}
             if own_image is not None:
                 own_image._used_by(user_cls)
             decorated = _Cls(service, methods, local)
@@ -462,7 +473,7 @@ class _App:
                 '`if __name__ == "__main__":`, or into a function.'
             )
         deployed = await deploy(self, name, environment_name, None if client is None else client.requests)
-        self._deployed_id = deployed.app_id
+        self._deployed_id, self._web_urls = deployed.app_id, deployed.web_urls
         return self
 
     @staticmethod

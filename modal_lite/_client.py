@@ -44,6 +44,7 @@ from modal_lite._core.requests import (
     GetCallGraph,
     GetOutput,
     GetStats,
+    GetWebUrls,
     HasSnapshot,
     Hello,
     LookUp,
@@ -60,6 +61,7 @@ from modal_lite._core.requests import (
     StartCall,
     StatsReply,
     UpdateFunction,
+    WebUrls,
 )
 from modal_lite._core.settings import FunctionSettings
 from modal_lite._terminal import CallersTerminal
@@ -98,6 +100,11 @@ class _Client:
         """The id of a running function."""
         reply: FoundFunction = await self._request(FindFunction(module_name, tag, context.served_function_id))
         return reply.function_id
+
+    async def web_urls(self, function_id: str) -> dict[str, str]:
+        """Where a function, or the methods of a class, answer requests. Raises as `update_function` does."""
+        reply: WebUrls = await self._request(GetWebUrls(function_id))
+        return reply.urls
 
     async def hello(self) -> None:
         """Returns when a server has answered. Raises ConnectionError or AuthError."""
@@ -395,7 +402,7 @@ def _connect_in_process(first: AnyRequest) -> Connection:
         return LocalPlacer(on_exit, launched.pop() if launched else None)
 
     service = Service(lambda service: ControlPlane(make_placer, environment, service, on_output))
-    library().add_work(service.is_busy)
+    library().add_work(service.is_attended)
     return service
 
 

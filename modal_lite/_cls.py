@@ -19,6 +19,7 @@ from modal_lite._function_info import FunctionInfo
 from modal_lite._functions import _Function
 from modal_lite._partial_function import PartialFunction
 from modal_lite._reference import Reference
+from modal_lite._web import web_config
 from modal_lite.exception import ExecutionError, InvalidError, SerializationError
 
 _OBJECT = "__modal_lite_object__"
@@ -163,7 +164,10 @@ class LocalClass:
 
     def infos(self, info: FunctionInfo) -> dict[str, FunctionInfo]:
         """Where the methods come from, given where the class does."""
-        return {name: info.of_method(name, partial.raw_f, *kind_of(partial)) for name, partial in self.methods.items()}
+        return {
+            name: info.of_method(name, partial.raw_f, *kind_of(partial), web_config(partial))
+            for name, partial in self.methods.items()
+        }
 
     def _describe(self, exits: list[Callable[..., Any]]) -> None:
         methods = {name: MethodDescription(partial.raw_f, *kind_of(partial)) for name, partial in self.methods.items()}

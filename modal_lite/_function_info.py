@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from modal_lite._core.main_module import current_main
+from modal_lite._core.web import WebConfig
 from modal_lite.exception import InvalidError
 
 
@@ -21,6 +22,7 @@ class FunctionInfo(msgspec.Struct, frozen=True):
         by_value: True if it travels pickled: there is no module that a container could import.
         is_generator: It is a generator function, or an async one.
         is_async: It is a coroutine function, or an async generator function.
+        web: What is said of the requests that it answers, if that is what it is for.
     """
 
     raw_f: Callable[..., Any]
@@ -30,6 +32,7 @@ class FunctionInfo(msgspec.Struct, frozen=True):
     by_value: bool
     is_generator: bool
     is_async: bool
+    web: WebConfig | None = None
 
     @classmethod
     def of(
@@ -83,10 +86,12 @@ class FunctionInfo(msgspec.Struct, frozen=True):
             )
         return cls(user_cls, module_name, user_cls.__qualname__, _source_file(user_cls), by_value, False, False)
 
-    def of_method(self, name: str, raw_f: Callable[..., Any], is_generator: bool, is_async: bool) -> "FunctionInfo":
+    def of_method(
+        self, name: str, raw_f: Callable[..., Any], is_generator: bool, is_async: bool, web: WebConfig | None = None
+    ) -> "FunctionInfo":
         """Describes a method of the class that this describes."""
         place = self.module_name, f"{self.qualname}.{name}", self.file_path
-        return FunctionInfo(raw_f, *place, self.by_value, is_generator, is_async)
+        return FunctionInfo(raw_f, *place, self.by_value, is_generator, is_async, web)
 
 
 def generates(function: Callable[..., Any]) -> bool:

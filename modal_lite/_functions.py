@@ -17,6 +17,7 @@ from modal_lite._core.payload import EMPTY
 from modal_lite._core.requests import CallKind, FunctionDefinition
 from modal_lite._core.serialization import dumps_function
 from modal_lite._core.settings import FunctionSettings
+from modal_lite._core.web import WebConfig
 from modal_lite._core.wrapping import blocking_refusal, hidden_from_types, refused_in_loops, untranslated
 from modal_lite._function_call import _FunctionCall
 from modal_lite._function_info import FunctionInfo
@@ -80,6 +81,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         """Of a handle of a method, whose base is its class: the method's name."""
         self._schedule: Period | Cron | None = None
         """When it runs by itself, once its app is deployed."""
+        self._web: dict[str, WebConfig] = {} if info.web is None else {"": info.web}
+        """What of it answers requests: of a class by the methods' names, of a function under the empty one."""
         self._of_class = isinstance(info.raw_f, type)
         """It stands for a class."""
         self._run_here: Callable[..., Any] = info.raw_f
@@ -120,6 +123,35 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
             raise self._not_hydrated()
         return self._object_id
 
+    @property
+    async def web_url(self) -> str:
+        """Where a web function answers requests.
+
+        Raises:
+            ValueError: It is no web function.
+            ExecutionError: The app is not running.
+        """
+        url = await self.get_web_url()
+        if url is None:
+            raise ValueError(
+                f"No web_url can be found for the function {self._tag}: it is no web function. "
+                "Those have @modal_lite.fastapi_endpoint(), asgi_app(), wsgi_app() or web_server()."
+            )
+        return url
+
+    async def get_web_url(self) -> str | None:
+        """Where a web function answers requests, None if it is none.
+
+        Raises:
+            ExecutionError: The app is not running.
+        """
+        if self._info.web is None and self._reference is None:
+            return None
+        function_id = await self._resolve()
+        if self._info.web is None:
+            return None
+        return (await self._client.web_urls(function_id)).get(self._method)
+
     def get_raw_f(self) -> Callable[P, OriginalReturnType]:
         """The undecorated Python function."""
         return self._info.raw_f
@@ -154,8 +186,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         function_id = self._object_id
         if function_id is None or self._base is not None:
             function_id = await self._resolve()
-        if self._info.is_generator:
-            raise self._wrong_kind("remote", "remote_gen")
+        if self._info.is_generator or self._info.web is not None:
+            raise await self._wrong_kind("remote", "remote_gen")
         payload = dump_arguments(args, kwargs, self._tag)
         client = self._client
         result: ReturnType = result_of(await client.run(new_id("fc"), function_id, payload, self._method))
@@ -176,8 +208,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
 
     async def _values(self, args: Any, kwargs: Any) -> AsyncGenerator[list[Any], None]:
         function_id = await self._resolve()
-        if not self._info.is_generator:
-            raise self._wrong_kind("remote_gen", "remote")
+        if not self._info.is_generator or self._info.web is not None:
+            raise await self._wrong_kind("remote_gen", "remote")
         payload = dump_arguments(args, kwargs, self._tag)
         client, call_id, consumed = self._client, new_id("fc"), 0
         try:
@@ -219,6 +251,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         Cancelling it cancels the call, should it have been accepted by then: nobody else knows of it.
         """
         function_id = await self._resolve()
+        if self._info.web is not None:
+            raise await self._is_web("spawn")
         payload = dump_arguments(args, kwargs, self._tag)
         client, call_id = self._client, new_id("fc")
         kind = CallKind.DETACHED if self._info.is_generator else CallKind.SPAWNED
@@ -330,7 +364,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     ) -> AsyncGenerator[Any, None]:
         async def blocks() -> AsyncGenerator[list[Any], None]:
             function_id = await self._resolve()
-            self._refuse_generator(name)
+            await self._refuse_kind(name)
             client, tag, method = self._client, self._tag, self._method
             outputs = map_blocks(client, function_id, tag, source, ordered, return_exceptions, wrap, method)
             try:
@@ -361,7 +395,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         """
         source = InputSource(input_iterators, False, dict(kwargs), f"{self._tag}.for_each()")
         function_id = await self._resolve()
-        self._refuse_generator("for_each")
+        await self._refuse_kind("for_each")
         client, tag, method = self._client, self._tag, self._method
         outputs = map_blocks(client, function_id, tag, source, False, ignore_exceptions, True, method)
         try:
@@ -391,7 +425,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         """
         source = InputSource(input_iterators, False, dict(kwargs), f"{self._tag}.spawn_map()")
         function_id = await self._resolve()
-        self._refuse_generator("spawn_map")
+        await self._refuse_kind("spawn_map")
         client, call_id = self._client, new_id("fc")
         try:
             size = await client.open_map(call_id, function_id, CallKind.SPAWNED, self._method)
@@ -661,18 +695,27 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
             self._settings,
             self._env,
             incomplete=self._incomplete,
+            web=self._web,
         )
 
-    def _refuse_generator(self, name: str) -> None:
+    async def _refuse_kind(self, name: str) -> None:
+        if self._info.web is not None:
+            raise await self._is_web(name)
         if self._info.is_generator:
             raise InvalidError(
                 f"{self._tag} is a generator function and cannot be called with .{name}(...). "
                 "Use .remote_gen(...) for each input."
             )
 
-    def _wrong_kind(self, used: str, right: str) -> InvalidError:
+    async def _wrong_kind(self, used: str, right: str) -> InvalidError:
+        if self._info.web is not None:
+            return await self._is_web(used)
         kind = "a generator function" if self._info.is_generator else "no generator function"
         return InvalidError(f"{self._tag} is {kind} and cannot be called with .{used}(...). Use .{right}(...) instead.")
+
+    async def _is_web(self, used: str) -> InvalidError:
+        url = await self.get_web_url()
+        return InvalidError(f"{self._tag} is a web function and cannot be called with .{used}(...). Its URL is {url}.")
 
     def _not_hydrated(self) -> ExecutionError:
         app = self._app.name or "its app"

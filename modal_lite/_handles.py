@@ -76,7 +76,7 @@ def _encode_function(function: _Function[Any, Any, Any]) -> tuple[Any, ...]:
         return (_BY_NAME, reference.environment_name, reference.app_name, reference.tag, function._of_class)
     if base is not None and (function._method or function._parameters is not None):
         # Of its class, whoever receives it makes the same again.
-        kind = function._info.is_generator, function._info.is_async
+        kind = function._info.is_generator, function._info.is_async, function._info.web
         return _encode_function(base), function._parameters, function._method, kind
     findable = base is None and not is_local()
     if function._object_id is None and not findable:
@@ -85,7 +85,8 @@ def _encode_function(function: _Function[Any, Any, Any]) -> tuple[Any, ...]:
             "Its app must be running, and a variant made by with_options must have been called once."
         )
     info = function._info
-    return function._object_id, info.module_name, info.qualname, info.is_generator, info.is_async, function._tag
+    kind = info.is_generator, info.is_async, info.web
+    return function._object_id, info.module_name, info.qualname, kind, function._tag
 
 
 def _decode_function(data: tuple[Any, ...], app: _App) -> _Function[Any, Any, Any]:
@@ -102,15 +103,15 @@ def _decode_function(data: tuple[Any, ...], app: _App) -> _Function[Any, Any, An
         found = _Function._of(Reference(app_name, tag, environment, None))
         found._of_class = of_class
         return found
-    object_id, module_name, qualname, is_generator, is_async, tag = data
-    info = FunctionInfo(missing_definition(tag), module_name, qualname, None, False, is_generator, is_async)
+    object_id, module_name, qualname, kind, tag = data
+    info = FunctionInfo(missing_definition(tag), module_name, qualname, None, False, *kind)
     function: _Function[Any, Any, Any] = _Function(app, info, tag, FunctionSettings(timeout=None), {})
     function._hydrate(object_id)
     return function
 
 
 def _encode_class(cls: _Cls) -> tuple[Any, ...]:
-    methods = {name: (info.is_generator, info.is_async) for name, info in cls.methods.items()}
+    methods = {name: (info.is_generator, info.is_async, info.web) for name, info in cls.methods.items()}
     return cls.service.app.name, _encode_function(cls.service), methods
 
 

@@ -12,7 +12,8 @@ import msgspec
 from modal_lite._batching import Batching
 from modal_lite._concurrency import MAX_INPUTS, Concurrency
 from modal_lite._core.context import is_local
-from modal_lite._core.settings import FunctionSettings
+from modal_lite._core.settings import EXIT_GRACE, FunctionSettings
+from modal_lite._core.web import WebConfig, WebKind
 from modal_lite._function_info import FunctionInfo
 from modal_lite._partial_function import check_within
 from modal_lite._resource_options import parse_resources
@@ -117,8 +118,24 @@ def apply_marks(
         raise InvalidError(f"{name} is both batched and concurrent; its inputs share a container in one way.")
     if settings.max_batch_size and any(info.is_generator for info in infos):
         raise InvalidError(f"{name} is batched and cannot be a generator; it must return a list.")
-    in_threads = settings.max_inputs > 1 and not all(info.is_async for info in infos)
+    web = [info.web for info in infos if info.web is not None]
+    if web:
+        settings = _for_requests(settings, web, name)
+    in_threads = settings.max_inputs > 1 and not all(info.is_async or info.web is not None for info in infos)
     return msgspec.structs.replace(settings, in_threads=in_threads)
+
+
+def _for_requests(settings: FunctionSettings, web: Collection[WebConfig], name: str) -> FunctionSettings:
+    """The settings of a function, or class, that answers requests. Raises InvalidError if it cannot with these."""
+    if settings.max_batch_size:
+        raise InvalidError(f"{name} is batched and cannot answer requests, which come one by one.")
+    if settings.retries is not None:
+        raise InvalidError(f"{name} answers requests, which are not retried: the client may do so. Drop retries=.")
+    if any(each.kind is WebKind.SERVER for each in web):
+        if settings.min_containers > 1 or (settings.max_containers or 1) > 1:
+            raise InvalidError(f"{name} listens on a port of this machine, so there can be only one container of it.")
+        settings = msgspec.structs.replace(settings, max_containers=1)
+    return msgspec.structs.replace(settings, exit_grace=EXIT_GRACE)
 
 
 def parse_env(env: Mapping[str, str | None] | None, secrets: Sequence[Secret]) -> dict[str, str]:

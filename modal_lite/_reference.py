@@ -70,7 +70,8 @@ class Reference:
         if found is None:
             return FunctionInfo(missing_definition(self.tag), "", self.tag, None, False, False, False)
         raw_f = missing_definition(self.tag)
-        return FunctionInfo(raw_f, found.module_name, found.qualname, None, False, found.is_generator, found.is_async)
+        place = found.module_name, found.qualname, None
+        return FunctionInfo(raw_f, *place, False, found.is_generator, found.is_async, found.web.get(""))
 
     def method_info(self, name: str) -> FunctionInfo:
         """Where a method of the class comes from. Raises NotFoundError if it has no such method."""
@@ -82,7 +83,7 @@ class Reference:
             raise NotFoundError(
                 f"The class {self.tag} of the app {self.app_name} has no method {name}; it has {', '.join(methods)}."
             )
-        return info.of_method(name, raw_f, *methods[name])
+        return info.of_method(name, raw_f, *methods[name], self._found.web.get(name))
 
 
 def missing_definition(tag: str) -> Callable[..., Any]:

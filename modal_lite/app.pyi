@@ -78,6 +78,11 @@ class App:
         ...
 
     @property
+    def registered_web_endpoints(self) -> list[str]:
+        """The names of its web functions, and of the methods of its classes that are such."""
+        ...
+
+    @property
     def registered_entrypoints(self) -> dict[str, modal_lite._local_entrypoint.LocalEntrypoint[..., typing.Any]]:
         """Its local entrypoints, by name."""
         ...

@@ -259,6 +259,35 @@ class Function(
         """
         ...
 
+    @property
+    def web_url(self) -> str:
+        """Where a web function answers requests.
+
+        Raises:
+            ValueError: It is no web function.
+            ExecutionError: The app is not running.
+        """
+        ...
+
+    class __get_web_url_spec(typing_extensions.Protocol):
+        def __call__(self, /) -> typing.Optional[str]:
+            """Where a web function answers requests, None if it is none.
+
+            Raises:
+                ExecutionError: The app is not running.
+            """
+            ...
+
+        async def aio(self, /) -> typing.Optional[str]:
+            """Where a web function answers requests, None if it is none.
+
+            Raises:
+                ExecutionError: The app is not running.
+            """
+            ...
+
+    get_web_url: __get_web_url_spec
+
     def get_raw_f(self) -> collections.abc.Callable[modal_lite._functions.P, modal_lite._functions.OriginalReturnType]:
         """The undecorated Python function."""
         ...

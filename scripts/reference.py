@@ -64,6 +64,17 @@ PAGES = (
         ("modal_lite.Function", "modal_lite.FunctionCall", "modal_lite.gather", "modal_lite.functions.FunctionStats"),
     ),
     Page("sharing.md", "Sharing a container", ("modal_lite.concurrent", "modal_lite.batched")),
+    Page(
+        "web.md",
+        "Web functions",
+        (
+            "modal_lite.fastapi_endpoint",
+            "modal_lite.web_endpoint",
+            "modal_lite.asgi_app",
+            "modal_lite.wsgi_app",
+            "modal_lite.web_server",
+        ),
+    ),
     Page("client.md", "Servers", ("modal_lite.Client",)),
     Page(
         "options.md",

@@ -27,6 +27,7 @@ PUBLIC = {
     "Retries",
     "Secret",
     "Volume",
+    "asgi_app",
     "batched",
     "call_graph",
     "concurrent",
@@ -36,12 +37,16 @@ PUBLIC = {
     "enter",
     "exception",
     "exit",
+    "fastapi_endpoint",
     "functions",
     "gather",
     "interact",
     "is_local",
     "method",
     "parameter",
+    "web_endpoint",
+    "web_server",
+    "wsgi_app",
 }
 """Every public name. A change here is a change of the API: it belongs into the changelog."""
 
@@ -50,6 +55,7 @@ HEAVY = {
     "click",
     "cloudpickle",
     "cronsim",
+    "fastapi",
     "dotenv",
     "modal_lite._placement",
     "modal_lite._scheduler",
@@ -60,6 +66,7 @@ HEAVY = {
     "rich",
     "tblib",
     "tempfile",
+    "uvicorn",
     "uvloop",
     "zoneinfo",
 }

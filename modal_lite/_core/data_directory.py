@@ -22,6 +22,8 @@ class ServerInfo(msgspec.Struct, frozen=True):
     version: str
     started: float
     """Seconds since the epoch."""
+    dashboard: str = ""
+    """Where browsers find it, as far as the server knows; its name may be another one elsewhere."""
 
 
 class DataDirectory:

@@ -17,6 +17,7 @@ from modal_lite._core.stored import (
     StoredDeployment,
     StoredSchedule,
     StoredVariant,
+    StoredWebPort,
     Unfinished,
 )
 from modal_lite.call_graph import InputInfo
@@ -159,13 +160,16 @@ class Store(Protocol):
         """Removes a deployment."""
 
     def drop_app(self, app_id: str) -> None:
-        """Removes an app with its deployments and variants; not its calls."""
+        """Removes an app with its deployments, variants and web ports; not its calls."""
 
     def put_schedule(self, schedule: StoredSchedule) -> None:
         """Enters how far a schedule has come, or replaces it."""
 
     def drop_schedule(self, function_id: str) -> None:
         """Removes a schedule."""
+
+    def put_web_port(self, web_port: StoredWebPort) -> None:
+        """Enters where a web function is reached, or replaces it."""
 
     def put_call(self, call: StoredCall) -> None:
         """Enters a call."""
@@ -193,6 +197,9 @@ class Store(Protocol):
 
     async def load_catalogue(self) -> Catalogue:
         """All apps."""
+
+    async def load_web_ports(self) -> list[StoredWebPort]:
+        """Where web functions are reached."""
 
     async def load_unfinished(self) -> list[Unfinished]:
         """All calls that have not finished."""

@@ -15,6 +15,8 @@ from enum import IntEnum, StrEnum
 
 import msgspec
 
+from modal_lite._core.web import WebConfig
+
 PROTOCOL_VERSION = 1
 ANY_INPUT = -1
 TERMINAL_WINDOW = 64 << 10
@@ -30,6 +32,8 @@ class Encoding(IntEnum):
     """`(items, kwargs)`: input i is called with the single positional argument `items[i]`."""
     STAR = 2
     """`(items, kwargs)`: input i is called with `*items[i]`."""
+    WEB = 3
+    """One input: a request, as `_core/web.py` packs it."""
 
 
 class FailureKind(StrEnum):
@@ -128,6 +132,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, array_like=True):
     """Inputs are command lines to run on that terminal; the function is not imported."""
     on_server: bool = False
     """Its control plane is a server's: deployed apps can be looked up over the client channel."""
+    web: dict[str, WebConfig] = {}
+    """What of it answers requests: methods by their names, the function itself under the empty one."""
 
 
 # --- data channel ----------------------------------------------------------------------------------------------------
@@ -284,6 +290,12 @@ class TerminalReleased(msgspec.Struct, frozen=True, array_like=True, tag=29):
     """To the container: it was done with the terminal, which has shown everything now."""
 
 
+class RequestBytes(msgspec.Struct, frozen=True, array_like=True, tag=50):
+    """To the container: the body is what the client of this lease's request has sent further."""
+
+    lease_id: int
+
+
 class TerminalWanted(msgspec.Struct, frozen=True, array_like=True, tag=60):
     """From the container: it would like to have the caller's terminal."""
 
@@ -301,9 +313,16 @@ class TerminalDone(msgspec.Struct, frozen=True, array_like=True, tag=62):
     """From the container: it has no more use for the terminal, or does not wait for it any more."""
 
 
+class RequestTaken(msgspec.Struct, frozen=True, array_like=True, tag=63):
+    """From the container: so many bytes of `RequestBytes` have been taken in all; with 0, that they are welcome."""
+
+    lease_id: int
+    count: int
+
+
 TerminalControl = TerminalGranted | TerminalRefused | TerminalTyped | TerminalResized | TerminalTaken | TerminalReleased
-ContainerControl = Recall | CancelInput | GeneratorCredit | Stop | TerminalControl
-FromContainerControl = TerminalWanted | TerminalWrote | TerminalDone
+ContainerControl = Recall | CancelInput | GeneratorCredit | Stop | TerminalControl | RequestBytes
+FromContainerControl = TerminalWanted | TerminalWrote | TerminalDone | RequestTaken
 
 
 # --- template process ------------------------------------------------------------------------------------------------

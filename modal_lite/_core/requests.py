@@ -15,6 +15,7 @@ from modal_lite._core.object_requests import ObjectReply, ObjectRequest
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._core.request_base import Reply, Request
 from modal_lite._core.settings import FunctionSettings
+from modal_lite._core.web import WebConfig
 from modal_lite.call_graph import InputInfo
 
 
@@ -31,6 +32,8 @@ class CallKind(IntEnum):
     """One input, its values streamed to one consumer."""
     DETACHED = 4
     """A generator that nobody reads: it runs, its values are dropped."""
+    WEB = 5
+    """One input, a request to a web function, whose response is streamed to the client that waits for it."""
 
 
 class OpenApp(Request, frozen=True, tag=1):
@@ -298,6 +301,12 @@ class Hello(Request, frozen=True, tag=65):
     """Is anybody there?"""
 
 
+class GetWebUrls(Request, frozen=True, tag=66):
+    """Where are requests to this function answered? Answered with `WebUrls`."""
+
+    function_id: str
+
+
 AnyRequest = (
     OpenApp
     | CloseApp
@@ -327,6 +336,7 @@ AnyRequest = (
     | LookUp
     | LookUpApp
     | Hello
+    | GetWebUrls
 )
 
 
@@ -349,6 +359,8 @@ class FunctionDefinition(msgspec.Struct, frozen=True, array_like=True):
     """For a class: the packed arguments of its constructor; None for none."""
     incomplete: bool = False
     """A class that cannot do without parameters: it has variants, and no containers of its own."""
+    web: dict[str, WebConfig] = {}
+    """What of it answers requests: methods by their names, the function itself under the empty one."""
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -432,6 +444,8 @@ class Deployed(Reply, frozen=True, tag=61):
     version: int
     python: str = ""
     """Major and minor version of the server's Python, if it has just been deployed."""
+    web_urls: dict[str, str] = {}
+    """Addresses of its web functions, by their names; if it has just been deployed."""
 
 
 class FoundDeployed(Reply, frozen=True, tag=62):
@@ -444,6 +458,14 @@ class FoundDeployed(Reply, frozen=True, tag=62):
     is_async: bool
     methods: dict[str, tuple[bool, bool]] | None
     """None for a function."""
+    web: dict[str, WebConfig] = {}
+    """What of it answers requests: methods by their names, the function itself under the empty one."""
+
+
+class WebUrls(Reply, frozen=True, tag=63):
+    """Where requests are answered: by methods, for the function itself under the empty name."""
+
+    urls: dict[str, str]
 
 
 DONE = Done()
@@ -459,4 +481,5 @@ AnyReply = (
     | Found
     | Deployed
     | FoundDeployed
+    | WebUrls
 )

@@ -73,6 +73,17 @@ class StoredSchedule(msgspec.Struct, frozen=True):
     """The call that it made then."""
 
 
+class StoredWebPort(msgspec.Struct, frozen=True):
+    """Where a deployed web function is reached."""
+
+    app_id: str
+    function_id: str
+    """The one that stays."""
+    method: str
+    """Of a class, else empty."""
+    port: int
+
+
 class StoredCall(msgspec.Struct, frozen=True):
     """A call that was made by `spawn` or `spawn_map`."""
 
@@ -90,6 +101,8 @@ class StoredCall(msgspec.Struct, frozen=True):
     finished: float | None = None
     expired: bool = False
     """Its outputs have been deleted."""
+    failed: int = 0
+    """Inputs that have no value; counted at the call's end."""
 
 
 class StoredChunk(msgspec.Struct, frozen=True):

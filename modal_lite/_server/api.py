@@ -100,6 +100,8 @@ class AppView(msgspec.Struct, frozen=True):
     """When its present version was deployed."""
     stopped: float | None
     functions: list[str]
+    web_urls: dict[str, str]
+    """Where its web functions are reached, by their names."""
     next_run: float | None
     """The first time at which one of its functions is to run by itself."""
 
@@ -147,9 +149,20 @@ class CallView(msgspec.Struct, frozen=True):
     num_inputs: int
     created: float
     finished: float | None
+    failed: int
+    """Inputs that have no value; counted at the call's end."""
     cancelled: bool
     expired: bool
     """Its results have been deleted."""
+
+
+class DashboardLink(msgspec.Struct, frozen=True):
+    """What to open in a browser."""
+
+    url: str
+    """Where the dashboard is, as the server knows it."""
+    path: str
+    """What is to follow the server's address; it logs in whoever comes first."""
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -178,6 +191,14 @@ OPERATIONS = (
     Operation("metrics", "GET", "/metrics", "Figures, in the text format of Prometheus.", Nothing, None),
     Operation("openapi", "GET", "/openapi.json", "This description.", Nothing, dict[str, Any]),
     Operation("status", "GET", "/v1/status", "The server, and how much there is.", Nothing, Status),
+    Operation(
+        "dashboard_link",
+        "POST",
+        "/v1/dashboard",
+        "A link to the dashboard, good for once and 5 minutes.",
+        Nothing,
+        DashboardLink,
+    ),
     Operation("list_apps", "GET", "/v1/apps", "All apps, oldest first.", OfEnvironment, list[AppView]),
     Operation("app", "GET", _ONE, "An app.", Nothing, AppView),
     Operation("history", "GET", f"{_ONE}/history", "The versions of an app, newest first.", Nothing, list[VersionView]),

@@ -1,8 +1,11 @@
 """What the containers of deployed apps write, in a file for each app."""
 
+import asyncio
 import os
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +15,9 @@ from modal_lite._server.logs import Written
 
 MAX_BYTES = 16 << 20
 """Bytes of a file; when it has more it becomes the one before, which is dropped."""
+
+MAX_WATCHED = 1000
+"""Lines that are kept for somebody who is slower than the app that writes them; the newest."""
 
 
 class LogLine(msgspec.Struct, frozen=True):
@@ -26,6 +32,27 @@ class LogLine(msgspec.Struct, frozen=True):
     text: str
 
 
+class LogWatcher:
+    """Somebody who waits for what an app writes."""
+
+    def __init__(self) -> None:
+        self._lines: deque[LogLine] = deque(maxlen=MAX_WATCHED)
+        self._written = asyncio.Event()
+
+    def take(self, lines: list[LogLine]) -> None:
+        """The app has written these."""
+        self._lines.extend(lines)
+        self._written.set()
+
+    async def next(self) -> list[LogLine]:
+        """Waits for lines; gives those that are there, of many the last ones."""
+        await self._written.wait()
+        self._written.clear()
+        lines = list(self._lines)
+        self._lines.clear()
+        return lines
+
+
 class AppLogs:
     """The log files of all apps.
 
@@ -36,6 +63,7 @@ class AppLogs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: dict[str, BinaryIO] = {}
+        self._watchers: dict[str, set[LogWatcher]] = {}
 
     def write(self, written: Written) -> None:
         """Adds what a container wrote. Raises OSError."""
@@ -47,6 +75,8 @@ class AppLogs:
             for text in written.lines
         ]
         file = self._file(function.app_id)
+        for watcher in self._watchers.get(function.app_id, ()):
+            watcher.take(lines)
         file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
         file.flush()
         if file.tell() > MAX_BYTES:
@@ -61,6 +91,19 @@ class AppLogs:
                 with path.open("rb") as file:
                     lines.extend(file)
         return [msgspec.json.decode(line, type=LogLine) for line in lines if line.endswith(b"\n")]
+
+    @contextmanager
+    def watched(self, app_id: str) -> Iterator["LogWatcher"]:
+        """Gives what an app writes from now on, as long as the context lasts."""
+        watchers = self._watchers.setdefault(app_id, set())
+        watcher = LogWatcher()
+        watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            watchers.discard(watcher)
+            if not watchers:
+                self._watchers.pop(app_id, None)
 
     def remove(self, app_id: str) -> None:
         """Deletes what an app wrote. Raises OSError."""

@@ -309,6 +309,20 @@ class Catalogue:
             app.deployments[deployment.version] = deployment
             self._store.put_deployment(deployment)
 
+    def names(self, app_id: str, function_id: str) -> tuple[str, str]:
+        """The name of a function, of whatever version, and that of its app; ids where they are not known."""
+        lasting, _ = split_version(function_id)
+        while (variant := self._variants.get(lasting)) is not None:
+            lasting = variant.base_id
+        app = self._apps.get(app_id)
+        if app is None:
+            return lasting, app_id
+        for deployment in app.deployments.values():
+            for function in deployment.functions:
+                if function.definition.function_id == lasting:
+                    return function.definition.tag, app.stored.name
+        return lasting, app.stored.name
+
     def sibling(self, function_id: str, tag: str) -> str | None:
         """The id of the function of that name in the same version of the app, None if there is none."""
         lasting, version = split_version(function_id)

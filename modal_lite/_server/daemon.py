@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,7 @@ from modal_lite._core.data_directory import DataDirectory, ServerInfo
 from modal_lite._core.tokens import SHORTEST, Tokens
 from modal_lite._placement.local import LocalPlacer
 from modal_lite._server.app_logs import AppLogs
+from modal_lite._server.dashboard.sockets import dashboard_sockets
 from modal_lite._server.doorkeeper import REQUEST_WAIT, Doorkeeper
 from modal_lite._server.http import HttpInterface
 from modal_lite._server.logs import Written
@@ -43,6 +45,8 @@ class Listen(msgspec.Struct, frozen=True):
     token: str | None = None
     certificate: str | None = None
     """File with a TLS certificate and its key; None: no TLS."""
+    hostnames: tuple[str, ...] = ()
+    """Names under which browsers may reach the dashboard, besides addresses and the machine's own name."""
     version: str = ""
     """Of this package, for those who ask."""
 
@@ -101,12 +105,15 @@ async def _serve(directory: DataDirectory, listen: Listen, on_ready: Callable[[S
     try:
         service = _make_service(directory, store, logs)
         sessions = RemoteSessions(service)
-        info = ServerInfo(os.getpid(), _url(directory, listen), listen.version, time.time())
+        sockets, dashboard = ([], "") if listen.port is not None else dashboard_sockets(directory.path)
+        url = _url(directory, listen)
+        info = ServerInfo(os.getpid(), url, listen.version, time.time(), dashboard or url)
         doorkeeper = Doorkeeper(Tokens(directory.tokens), listen.token)
-        interface = HttpInterface(service, sessions, logs, info, doorkeeper)
+        hostnames = listen.hostnames if listen.host is None else (*listen.hostnames, listen.host)
+        interface = HttpInterface(service, sessions, logs, info, doorkeeper, hostnames)
         try:
             await service.open()
-            async with _listening(directory, listen, interface.application, sessions, doorkeeper):
+            async with _listening(directory, listen, interface.application, sessions, doorkeeper, sockets):
                 directory.write_info(info)
                 logger.info("listening", extra={"url": info.url, "pid": info.pid, "version": info.version})
                 on_ready(info)
@@ -119,6 +126,8 @@ async def _serve(directory: DataDirectory, listen: Listen, on_ready: Callable[[S
                 service.seal()
         finally:
             await service.close()
+            for sock in sockets:
+                sock.close()
     finally:
         logs.close()
         await store.close()
@@ -147,6 +156,7 @@ async def _listening(
     application: web.Application,
     sessions: RemoteSessions,
     doorkeeper: Doorkeeper,
+    sockets: list[socket.socket],
 ) -> AsyncIterator[None]:
     runner = web.AppRunner(
         application, handle_signals=False, shutdown_timeout=1.0, access_log=None, keepalive_timeout=REQUEST_WAIT
@@ -156,7 +166,7 @@ async def _listening(
     assert server is not None
     path = directory.socket
     watching = asyncio.create_task(doorkeeper.watch(lambda: server.connections))
-    tcp: asyncio.Server | None = None
+    tcp: list[asyncio.Server] = []
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -168,19 +178,23 @@ async def _listening(
         if listen.port is not None:
             tls = _tls(listen)
             # Not aiohttp's TCPSite, which sets no limit to the handshake.
-            tcp = await asyncio.get_running_loop().create_server(
-                server,
-                listen.host or "127.0.0.1",
-                listen.port,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else REQUEST_WAIT,
-                reuse_address=True,
+            tcp.append(
+                await asyncio.get_running_loop().create_server(
+                    server,
+                    listen.host or "127.0.0.1",
+                    listen.port,
+                    ssl=tls,
+                    ssl_handshake_timeout=None if tls is None else REQUEST_WAIT,
+                    reuse_address=True,
+                )
             )
+        for sock in sockets:
+            tcp.append(await asyncio.get_running_loop().create_server(server, sock=sock))
         yield
     finally:
         watching.cancel()
-        if tcp is not None:
-            tcp.close()
+        for each in tcp:
+            each.close()
         await sessions.close()
         await runner.cleanup()
         path.unlink(missing_ok=True)

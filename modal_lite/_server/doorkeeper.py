@@ -40,21 +40,31 @@ class Doorkeeper:
         self._given = None if given is None else digest_of(given)
         self._request_wait = request_wait
         self._max_connections = max_connections
-        self._admitted: dict[web.RequestHandler, str | None] = {}
-        """Connections that have made a request, with the hash of its token; None on the Unix socket."""
+        self._admitted: dict[web.RequestHandler, Callable[[], bool]] = {}
+        """Connections that have made a request, each with what tells whether it may stay."""
         self._since: dict[web.RequestHandler, float] = {}
         """When those that have not were first seen."""
 
     def admits(self, request: web.Request) -> bool:
         """True if the request may be answered: it came by the Unix socket, or has a token."""
-        if is_local(request):
-            digest = None
-        else:
-            digest = digest_of(request.headers.get("Authorization", "").removeprefix(_SCHEME))
-            if not self._tokens.admits(digest, self._given):
-                return False
-        self._admitted[request.protocol] = digest
+        digest = token_digest(request)
+        if not self.knows(digest):
+            return False
+        self.admit(request, lambda: self.knows(digest))
         return True
+
+    def admit(self, request: web.Request, still: Callable[[], bool]) -> None:
+        """Lets the request's connection stay for as long as `still` says so."""
+        self._admitted[request.protocol] = still
+
+    def knows(self, digest: str | None) -> bool:
+        """True if the digest is of a token that is accepted; always for None, which is the Unix socket's."""
+        return digest is None or self._tokens.admits(digest, self._given)
+
+    @property
+    def has_tokens(self) -> bool:
+        """True if there is a token that it would accept."""
+        return self._given is not None or bool(self._tokens.all())
 
     async def watch(self, connections: Callable[[], list[web.RequestHandler]], sweep: float = _SWEEP) -> None:
         """Closes the connections that have no business here, until it is cancelled."""
@@ -71,8 +81,8 @@ class Doorkeeper:
             if now - since > self._request_wait:
                 _close(connection)
         for connection in connections:
-            digest = self._admitted.get(connection)
-            if digest is not None and not self._tokens.admits(digest, self._given):
+            still = self._admitted.get(connection)
+            if still is not None and not still():
                 _close(connection)
         surplus = len(connections) - self._max_connections
         if surplus > 0:
@@ -85,6 +95,13 @@ def is_local(request: web.Request) -> bool:
     """True if the request came by the Unix socket."""
     sock = None if request.transport is None else request.transport.get_extra_info("socket")
     return sock is not None and sock.family == socket.AF_UNIX
+
+
+def token_digest(request: web.Request) -> str | None:
+    """That of the token which the request has, or has not; None if it needs none, for it came by the Unix socket."""
+    if is_local(request):
+        return None
+    return digest_of(request.headers.get("Authorization", "").removeprefix(_SCHEME))
 
 
 def _close(connection: web.RequestHandler) -> None:

@@ -18,6 +18,7 @@ from modal_lite._server.api import (
     AppView,
     CallView,
     Cancelling,
+    DashboardLink,
     Failed,
     FunctionView,
     Health,
@@ -32,13 +33,18 @@ from modal_lite._server.api import (
 )
 from modal_lite._server.app_logs import AppLogs, LogLine
 from modal_lite._server.catalogue import DeployedApp, split_version
-from modal_lite._server.doorkeeper import Doorkeeper, is_local
+from modal_lite._server.dashboard.guard import MAX_FORM
+from modal_lite._server.dashboard.pages import PREFIX, Dashboard, see_other
+from modal_lite._server.doorkeeper import Doorkeeper, is_local, token_digest
 from modal_lite._server.openapi import description
 from modal_lite._server.remote_sessions import RemoteSessions
 from modal_lite._server.server_service import ServerService
 from modal_lite.exception import AuthError, Error, InvalidError, NotFoundError
 
 _STATUS: dict[type[Error], int] = {NotFoundError: 404, InvalidError: 400, AuthError: 401}
+
+_DOORS = ("/", PREFIX)
+"""Paths that lead to the dashboard."""
 
 Query = TypeVar("Query", bound=msgspec.Struct)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -53,22 +59,33 @@ class HttpInterface:
         logs: What containers wrote.
         info: What the server says of itself.
         doorkeeper: Admits requests.
+        hostnames: Names under which browsers may reach the dashboard.
     """
 
     def __init__(
-        self, service: ServerService, sessions: RemoteSessions, logs: AppLogs, info: ServerInfo, doorkeeper: Doorkeeper
+        self,
+        service: ServerService,
+        sessions: RemoteSessions,
+        logs: AppLogs,
+        info: ServerInfo,
+        doorkeeper: Doorkeeper,
+        hostnames: tuple[str, ...] = (),
     ) -> None:
         self._service = service
         self._logs = logs
         self._info = info
         self._doorkeeper = doorkeeper
-        # No request has a body.
+        self._dashboard = Dashboard(service, logs, info, doorkeeper, hostnames)
+        # No other request than the dashboard's forms has a body that is read.
         self.application = web.Application(
-            middlewares=[_one_request, _refusals_as_json, self._admit], client_max_size=1
+            middlewares=[_one_request, _refusals_as_json, self._admit], client_max_size=MAX_FORM
         )
         for operation in OPERATIONS:
             self.application.router.add_route(operation.method, operation.path, self._handler(operation))
         self.application.router.add_get(SESSION, sessions.handle)
+        for path in _DOORS:
+            self.application.router.add_get(path, _to_dashboard)
+        self.application.add_subapp(PREFIX, self._dashboard.application)
 
     def _handler(self, operation: Operation) -> Handler:
         """What answers an operation: the method of its name, which gets the checked parameters."""
@@ -82,7 +99,9 @@ class HttpInterface:
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not self._doorkeeper.admits(request):
+        to_dashboard = request.path in _DOORS or request.path.startswith(f"{PREFIX}/")
+        # It has sessions of its own, and a page for those who have none.
+        if not to_dashboard and not self._doorkeeper.admits(request):
             raise AuthError("This server asks for a token.")
         return await handler(request)
 
@@ -104,6 +123,9 @@ class HttpInterface:
         info = self._info
         seconds = round(time.time() - info.started, 1)
         return Status(info.pid, info.url, info.version, info.started, seconds, **self._service.figures())
+
+    async def _dashboard_link(self, request: web.Request, query: Nothing) -> DashboardLink:
+        return DashboardLink(self._info.dashboard, self._dashboard.link(token_digest(request)))
 
     # --- apps --------------------------------------------------------------------------------------------------------
 
@@ -166,6 +188,7 @@ class HttpInterface:
             app.current.created,
             stored.stopped,
             [function.definition.tag for function in app.current.functions],
+            self._service.web_addresses.of(stored.app_id),
             self._service.catalogue.schedules.next_time(stored.app_id),
         )
 
@@ -196,6 +219,7 @@ def _view_of_call(call: StoredCall) -> CallView:
         call.num_inputs,
         call.created,
         call.finished,
+        call.failed,
         call.cancelled,
         call.expired,
     )
@@ -213,6 +237,10 @@ def _query(request: web.Request, kind: type[Query]) -> Query:
 
 def _json(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(body=msgspec.json.encode(data), status=status, headers=headers, content_type="application/json")
+
+
+async def _to_dashboard(request: web.Request) -> web.StreamResponse:
+    return see_other(f"{PREFIX}/")
 
 
 @web.middleware

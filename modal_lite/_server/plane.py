@@ -18,6 +18,7 @@ from modal_lite._core.messages import (
     Failure,
     FailureKind,
     FromContainer,
+    FromContainerControl,
     GeneratorCredit,
     GeneratorDone,
     InputFailed,
@@ -27,6 +28,7 @@ from modal_lite._core.messages import (
     Outputs,
     Ready,
     Recall,
+    RequestTaken,
     Returned,
     StartFailed,
     Stop,
@@ -43,14 +45,17 @@ from modal_lite._server.gpus import Gpus
 from modal_lite._server.logs import Written
 from modal_lite._server.sessions import ClientSession
 from modal_lite._server.terminals import Terminals
+from modal_lite._server.web_call import WebCall
 
 logger = logging.getLogger("modal_lite.plane")
 
 STOP_GRACE = 1.0
 """Seconds a container may take to end when it is asked to."""
 
-_UNATTENDED = (CallKind.UNARY, CallKind.DETACHED)
+_UNATTENDED = (CallKind.UNARY, CallKind.DETACHED, CallKind.WEB)
 """Calls that nobody asks for once they have finished."""
+_STREAMED = (CallKind.GENERATOR, CallKind.WEB)
+"""Calls whose values go to somebody who waits for them."""
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -222,7 +227,7 @@ class ControlPlane:
             self._not_started(command, Failure(FailureKind.LOST, message), False)
             return
         link = ContainerLink(
-            placed, definition, self._container_said, self._container_gone, self._container_wrote, self.terminals.said
+            placed, definition, self._container_said, self._container_gone, self._container_wrote, self._control_said
         )
         self.links[command.container_id] = link
         self.terminals.started(link)
@@ -270,6 +275,7 @@ class ControlPlane:
             self.terminals.spec_for(definition.function_id),
             settings.runs_program,
             environment.on_server,
+            definition.web,
         )
 
     def _waiting_of(self, container_id: str) -> Callable[[int], None]:
@@ -297,10 +303,16 @@ class ControlPlane:
         call = self.calls[command.call_id]
         link = self.links[command.container_id]
         chunk = call.chunks[command.chunk]
-        if call.kind in (CallKind.GENERATOR, CallKind.DETACHED):
+        if call.kind in (CallKind.GENERATOR, CallKind.DETACHED, CallKind.WEB):
             call.received = call.consumed = 0
             link.generators[command.lease_id] = call.call_id
             call.credit = lambda count: link.control.send(GeneratorCredit(command.lease_id, count))
+        if isinstance(call, WebCall):
+            call.leased(link, command.lease_id)
+            if call.once:
+                # Not at once: the scheduler's other commands come first.
+                begun = events.OutputBegan(command.container_id, command.lease_id)
+                self._loop.call_soon(self._happened_there, begun)
         link.data.send(
             Lease(
                 command.lease_id,
@@ -314,6 +326,11 @@ class ControlPlane:
             ),
             chunk.payload,
         )
+
+    def _happened_there(self, event: events.OutputBegan) -> None:
+        """As `happened`, for what is said of a container later, if it is there then."""
+        if event.container_id in self.scheduler.containers:
+            self.happened(event)
 
     def _accept_outputs(self, command: commands.AcceptOutputs) -> None:
         call = self.calls[command.call_id]
@@ -383,6 +400,7 @@ class ControlPlane:
         container_id = link.container_id
         match message:
             case Outputs():
+                link.generators.pop(message.lease_id, None)
                 payload = payload_of(message.sizes, body)
                 self._report = Output(message.start, message.count, None, payload)
                 self.happened(
@@ -427,12 +445,23 @@ class ControlPlane:
             return
         start = call.received
         call.received += message.count
-        if call.kind is CallKind.GENERATOR:
+        if call.kind in _STREAMED:
             if not start:
                 self.happened(events.OutputBegan(link.container_id, message.lease_id))
             call.deliver(Output(start, message.count, None, payload))
         else:
             self.consumed(call, call.received)
+
+    def _control_said(self, link: ContainerLink, message: FromContainerControl) -> None:
+        if not isinstance(message, RequestTaken):
+            self.terminals.said(link, message)
+            return
+        call = self.calls.get(link.generators.get(message.lease_id, ""))
+        if isinstance(call, WebCall):
+            if not message.count and link.container_id in self.scheduler.containers:
+                # What it gets from now on is not kept for a second attempt.
+                self.happened(events.OutputBegan(link.container_id, message.lease_id))
+            call.took(message.count)
 
     def consumed(self, call: CallState, count: int) -> None:
         """The consumer of a generator call has taken `count` values in all."""

@@ -64,6 +64,7 @@ from modal_lite._server.plane import ControlPlane
 from modal_lite._server.pruning import remove_snapshots, touch
 from modal_lite._server.schedules import check_schedules, spelled
 from modal_lite._server.service import Service, parent_of
+from modal_lite._server.web_addresses import WebAddresses
 from modal_lite.call_graph import InputInfo
 from modal_lite.exception import Error, ExecutionError, InvalidError, NotFoundError
 
@@ -102,6 +103,7 @@ class ServerService(Service):
         self._retired: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._deploying = asyncio.Lock()
+        self.web_addresses = WebAddresses(self._web, store)
         self._handlers |= {
             HasSnapshot: self._has_snapshot,
             PutSnapshot: self._put_snapshot,
@@ -116,6 +118,7 @@ class ServerService(Service):
     async def open(self) -> None:
         """Takes up what was there when the server ended."""
         await self.catalogue.load()
+        await self.web_addresses.load()
         plane = self._plane = self._make_plane(self)
         self._durable = DurableCalls(self._store, plane.calls, self._graph, plane.forget)
         await plane.open()
@@ -148,6 +151,7 @@ class ServerService(Service):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self._web.close()
         plane, self._plane = self._plane, None
         await plane.close()
 
@@ -183,11 +187,11 @@ class ServerService(Service):
     async def metrics(self, render: Callable[[ObservedPlane, list[DeployedApp], StoreFigures], bytes]) -> bytes:
         """What `render` makes of the figures of the moment."""
         apps = [app for app in self.catalogue.apps() if app.is_deployed]
-        return render(self._observed(), apps, await self._store.figures())
+        return render(self.observed, apps, await self._store.figures())
 
     def describe_functions(self, app: DeployedApp) -> list[FunctionView]:
         """The functions of the app's current version, and what they do at the moment."""
-        of_tag = self._observed().functions_by_tag()
+        of_tag = self.observed.functions_by_tag()
         views = []
         for function in app.current.functions:
             tag, function_id = function.definition.tag, function.definition.function_id
@@ -217,7 +221,9 @@ class ServerService(Service):
         """A stored call. Raises NotFoundError."""
         return await self._durable.find(call_id)
 
-    def _observed(self) -> ObservedPlane:
+    @property
+    def observed(self) -> ObservedPlane:
+        """The control plane."""
         plane = self._running()
         assert isinstance(plane, ObservedPlane)
         return plane
@@ -261,8 +267,9 @@ class ServerService(Service):
         await self._entered()
         logger.info("stopped an app", extra=_about(app))
         function_ids = self._apps.pop(app.stored.app_id, [])
+        self.web_addresses.close(app.stored.app_id, function_ids)
         self._retired -= set(function_ids)
-        self._observed().figures.forget(app.stored.app_id)
+        self.observed.figures.forget(app.stored.app_id)
         await self._running().remove_functions(function_ids, hurried=False)
 
     async def _entered(self) -> None:
@@ -280,15 +287,20 @@ class ServerService(Service):
         await self._start(app)
         for function_id in before:
             self._retire(function_id)
-        return Deployed(app.stored.app_id, app.stored.version, python_version())
+        stored = app.stored
+        return Deployed(stored.app_id, stored.version, python_version(), self.web_addresses.of(stored.app_id))
 
     async def _start(self, app: DeployedApp) -> None:
-        """Makes the functions of the app's current version known to the plane."""
+        """Makes the functions of the app's current version known to the plane, and opens their addresses."""
         self._apps.setdefault(app.stored.app_id, [])
         if any(function.definition.settings.gpus for function in app.current.functions):
             await self._running().find_gpus()
         for function_id in dict.fromkeys([*app.current.function_ids(), *app.current.changed]):
             self._definition(function_id)
+        await self.web_addresses.open(app)
+
+    async def _open_web(self, definition: FunctionDefinition, method: str) -> str:
+        return await self.web_addresses.find(definition, method)
 
     def _retire(self, function_id: str) -> None:
         """The function was replaced: it has no more containers than its calls need, and goes with the last of them."""
@@ -361,6 +373,7 @@ class ServerService(Service):
             definition.is_generator,
             found.is_async,
             found.methods,
+            definition.web,
         )
 
     async def _look_up_app(self, request: LookUpApp, payload: Payload) -> Reply:

@@ -35,6 +35,7 @@ from modal_lite._core.requests import (
     GetCallGraph,
     GetOutput,
     GetStats,
+    GetWebUrls,
     NextOutput,
     NextValues,
     OpenApp,
@@ -47,12 +48,14 @@ from modal_lite._core.requests import (
     StatsReply,
     TypeIn,
     UpdateFunction,
+    WebUrls,
 )
 from modal_lite._scheduler import events, policy
 from modal_lite._scheduler.introspection import call_graph, function_stats
 from modal_lite._server.calls import CallState, Chunk
 from modal_lite._server.objects import SharedObjects
 from modal_lite._server.plane import ControlPlane
+from modal_lite._server.web_front import WebFront
 from modal_lite.exception import ExecutionError, InvalidError, NotFoundError
 
 
@@ -72,6 +75,7 @@ class Service:
         self._lifecycle = asyncio.Lock()
         """Held while the control plane starts or ends."""
         self._objects = SharedObjects()
+        self._web = WebFront(self._running, self._definition)
         self._handlers: dict[type[AnyRequest], Callable[[Any, Payload], Awaitable[Reply | OutputBatch]]] = {
             OpenApp: self._open_app,
             CloseApp: self._close_app,
@@ -91,6 +95,7 @@ class Service:
             OpenTerminal: self._open_terminal,
             NextOutput: self._next_output,
             CloseTerminal: self._close_terminal,
+            GetWebUrls: self._get_web_urls,
             **self._objects.handlers,
         }
 
@@ -115,6 +120,10 @@ class Service:
     def is_busy(self) -> bool:
         """True while a call is under way, whoever made it."""
         return self._plane is not None and self._plane.is_busy()
+
+    def is_attended(self) -> bool:
+        """True while clients may come, or a call is under way: the loop is to run although nobody here waits."""
+        return self._web.is_open or self.is_busy()
 
     def notify(self, request: AnyRequest) -> None:
         """See `Connection.notify`."""
@@ -152,6 +161,7 @@ class Service:
                 return DONE
             self._closing += 1
         plane.terminals.close_all(request.app_id)
+        self._web.close_functions(function_ids)
         try:
             # Without the lock: exit hooks may take long, and other apps start and end meanwhile.
             await plane.remove_functions(function_ids, request.hurried)
@@ -213,9 +223,25 @@ class Service:
         stats = function_stats(self._running().scheduler.functions[definition.function_id])
         return StatsReply(stats.backlog, stats.num_total_runners, stats.num_running_inputs, stats.num_active_runners)
 
+    async def _get_web_urls(self, request: GetWebUrls, payload: Payload) -> Reply:
+        definition = self._definition(request.function_id)
+        urls = {}
+        for method in definition.web:
+            try:
+                urls[method] = await self._open_web(definition, method)
+            except OSError as error:
+                raise ExecutionError(f"No port could be opened for {definition.tag}: {error}.") from None
+        return WebUrls(urls)
+
+    async def _open_web(self, definition: FunctionDefinition, method: str) -> str:
+        """The address of a web function, which may be opened by that. Raises OSError."""
+        return (await self._web.open(definition.function_id, method)).url
+
     # --- calls -------------------------------------------------------------------------------------------------------
 
     async def _start_call(self, request: StartCall, payload: Payload) -> Reply:
+        if request.kind in (CallKind.MAPPED, CallKind.WEB):
+            raise InvalidError(f"The call {request.call_id} cannot be started as one of kind {request.kind.name}.")
         plane = self._running()
         function_id = self._definition(request.function_id).function_id
         call = CallState(request.call_id, function_id, request.kind, request.method)
@@ -223,6 +249,8 @@ class Service:
         return DONE
 
     async def _open_map(self, request: OpenMap, payload: Payload) -> Reply | OutputBatch:
+        if request.kind not in (CallKind.MAPPED, CallKind.SPAWNED):
+            raise InvalidError(f"The call {request.call_id} cannot have inputs of kind {request.kind.name}.")
         plane = self._running()
         function_id = self._definition(request.function_id).function_id
         call = CallState(request.call_id, function_id, request.kind, request.method)

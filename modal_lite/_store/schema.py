@@ -71,7 +71,21 @@ ALTER TABLE apps ADD COLUMN stopped REAL;
 UPDATE apps SET stopped = CAST(strftime('%s', 'now') AS REAL) WHERE state = 'stopped';
 """
 
-_STEPS = (_FIRST, _SCHEDULES_AND_ENDS)
+_WEB_PORTS_AND_FAILURES = """
+CREATE TABLE web_ports (
+    function_id TEXT NOT NULL,
+    method TEXT NOT NULL,
+    app_id TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    PRIMARY KEY (function_id, method)
+);
+ALTER TABLE calls ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;
+UPDATE calls SET failed = (
+    SELECT coalesce(sum(count), 0) FROM outputs WHERE outputs.call_id = calls.call_id AND failure IS NOT NULL
+) WHERE finished IS NOT NULL;
+"""
+
+_STEPS = (_FIRST, _SCHEDULES_AND_ENDS, _WEB_PORTS_AND_FAILURES)
 """Each leads to the next version, so that a new file is made in the way in which an old one is brought up to date.
 
 A step that was released is never changed; what is to be different comes in a further one.

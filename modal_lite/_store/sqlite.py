@@ -21,6 +21,7 @@ from modal_lite._core.stored import (
     StoredDeployment,
     StoredSchedule,
     StoredVariant,
+    StoredWebPort,
     Unfinished,
 )
 from modal_lite._store.schema import prepare
@@ -43,16 +44,20 @@ def _insert(into: str, columns: int) -> Statement:
 _PUT_APP = "INSERT OR REPLACE INTO apps VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_DEPLOYMENT = "INSERT OR REPLACE INTO deployments VALUES (?, ?, ?)"
 _DROP_DEPLOYMENT = "DELETE FROM deployments WHERE app_id = ? AND version = ?"
-_DROP_APP = tuple(f"DELETE FROM {table} WHERE app_id = ?" for table in ("apps", "deployments", "variants"))
+_DROP_APP = tuple(f"DELETE FROM {table} WHERE app_id = ?" for table in ("apps", "deployments", "variants", "web_ports"))
 _PUT_SCHEDULE = "INSERT OR REPLACE INTO schedules VALUES (?, ?)"
 _DROP_SCHEDULE = "DELETE FROM schedules WHERE function_id = ?"
 _PUT_VARIANT = "INSERT OR REPLACE INTO variants VALUES (?, ?, ?)"
-_PUT_CALL = Statement("INSERT OR IGNORE INTO calls VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)")
+_PUT_WEB_PORT = "INSERT OR REPLACE INTO web_ports VALUES (?, ?, ?, ?)"
+_PUT_CALL = Statement("INSERT OR IGNORE INTO calls VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0)")
 _PUT_CHUNK = _insert("INTO chunks", 6)
 _PUT_OUTPUT = _insert("INTO outputs", 6)
 _CLOSE_CALL = Statement("UPDATE calls SET closed = 1, num_inputs = ? WHERE call_id = ?")
 _CANCEL_CALL = Statement("UPDATE calls SET closed = 1, cancelled = 1 WHERE call_id IN (", "?", ")")
-_FINISH_CALL = Statement("UPDATE calls SET finished = ?, graph = ? WHERE call_id = ?")
+_FINISH_CALL = Statement(
+    "UPDATE calls SET finished = ?, graph = ?, failed = (SELECT coalesce(sum(count), 0) FROM outputs "
+    "WHERE outputs.call_id = calls.call_id AND failure IS NOT NULL) WHERE call_id = ?"
+)
 _DROP_CHUNKS = Statement("DELETE FROM chunks WHERE call_id IN (", "?", ")")
 _DROP_OUTPUTS = Statement("DELETE FROM outputs WHERE call_id IN (", "?", ")")
 _DROP_CALL = Statement("DELETE FROM calls WHERE call_id IN (", "?", ")")
@@ -77,7 +82,8 @@ _ORDER = [
 ]
 """That of a call's life, so that no transaction undoes what it is to do."""
 _CALL_COLUMNS = (
-    "call_id, app_id, function_id, kind, method, parent, created, closed, num_inputs, cancelled, finished, expired"
+    "call_id, app_id, function_id, kind, method, parent, created, closed, num_inputs, cancelled, finished, expired, "
+    "failed"
 )
 
 
@@ -163,6 +169,11 @@ class SqliteStore:
         """See `Store.drop_schedule`."""
         self._put_in_turn(_DROP_SCHEDULE, (function_id,))
 
+    def put_web_port(self, web_port: StoredWebPort) -> None:
+        """See `Store.put_web_port`."""
+        row = (web_port.function_id, web_port.method, web_port.app_id, web_port.port)
+        self._put_in_turn(_PUT_WEB_PORT, row)
+
     def put_call(self, call: StoredCall) -> None:
         """See `Store.put_call`."""
         self._put(
@@ -224,6 +235,11 @@ class SqliteStore:
     async def load_catalogue(self) -> Catalogue:
         """See `Store.load_catalogue`."""
         return read_catalogue(self._reader)
+
+    async def load_web_ports(self) -> list[StoredWebPort]:
+        """See `Store.load_web_ports`."""
+        rows = self._reader.execute("SELECT app_id, function_id, method, port FROM web_ports")
+        return [StoredWebPort(*row) for row in rows]
 
     async def load_unfinished(self) -> list[Unfinished]:
         """See `Store.load_unfinished`."""
@@ -309,7 +325,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _call(row: Any) -> StoredCall:
-    call_id, app_id, function_id, kind, method, parent, created, closed, num_inputs, cancelled, finished, expired = row
+    call_id, app_id, function_id, kind, method, parent, created, closed, num_inputs, cancelled, *end = row
+    finished, expired, failed = end
     return StoredCall(
         call_id,
         app_id,
@@ -323,6 +340,7 @@ def _call(row: Any) -> StoredCall:
         bool(cancelled),
         finished,
         bool(expired),
+        failed,
     )
 
 

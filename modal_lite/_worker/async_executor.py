@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from modal_lite._core.context import input_context
 from modal_lite._core.held import hold
 from modal_lite._core.messages import Failure, Lease
+from modal_lite._core.web import unpack_request
 from modal_lite._transport.blocking import ConnectionClosed
 from modal_lite._transport.progress import RUNNING
 from modal_lite._worker import outcomes, reports
@@ -20,6 +21,7 @@ from modal_lite._worker.generator_stream import GeneratorStream
 from modal_lite._worker.leases import Leases
 from modal_lite._worker.process import flush_output
 from modal_lite._worker.running_lease import FLUSH_INTERVAL, RunningLease
+from modal_lite._worker.web_exchange import Exchange, Serving
 
 T = TypeVar("T")
 
@@ -39,8 +41,8 @@ class AsyncExecutor:
         self._arrived = asyncio.Event()
         self._tasks: dict[tuple[int, int], asyncio.Task[Any]] = {}
         """By the lease that runs and the input's index in it."""
-        self._streams: dict[int, GeneratorStream] = {}
-        """By the lease of the generator that runs."""
+        self._streams: dict[int, GeneratorStream | Exchange] = {}
+        """By the lease of the generator, or the request, that runs."""
         leases.on_arrival = self.wake
 
     def serve(self) -> None:
@@ -108,6 +110,9 @@ class AsyncExecutor:
         """Runs the inputs of one lease."""
         callee = self._callees[lease.method]
         try:
+            if callee.web is not None:
+                await self._run_request(running, lease, body, callee.web)
+                return
             try:
                 invoke, items = decode(lease, body, callee.function, callee.tag)
             except BaseException as error:
@@ -173,6 +178,24 @@ class AsyncExecutor:
             running.fail(index, failure)
         else:
             running.generator_done(stream.count)
+
+    async def _run_request(self, running: RunningLease, lease: Lease, body: memoryview, serving: Serving) -> None:
+        for index in running.next_run() or ():
+            self._words[RUNNING] = index + 1
+            request, first = unpack_request(lease.sizes, body)
+            exchange = Exchange(lease.lease_id, request, first, self._leases.channel.send, self._leases.tell)
+            self._streams[lease.lease_id] = self._leases.exchanges[lease.lease_id] = exchange
+            try:
+                end, error = await self._in_task(running, index, serving.serve(exchange))
+            finally:
+                del self._streams[lease.lease_id], self._leases.exchanges[lease.lease_id]
+            flush_output()
+            if end is not None:
+                running.succeed(index, end)
+            elif isinstance(error, ConnectionClosed):
+                raise error
+            else:
+                reports.fail(running, index, error or RuntimeError("The request was not answered."))
 
     async def _stream_values(self, invoke: Invoke, item: Any, stream: GeneratorStream, tag: str) -> Failure | None:
         """Sends what the generator yields. Returns why it was ended early, None if it ended by itself."""

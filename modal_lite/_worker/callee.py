@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from modal_lite._worker.web_exchange import Serving
+
 
 class Callee(msgspec.Struct, frozen=True):
     """Something that an executor can call.
@@ -14,12 +16,14 @@ class Callee(msgspec.Struct, frozen=True):
         tag: Its name, for errors.
         is_generator: It yields its results.
         is_async: It is a coroutine function or an async generator function.
+        web: What answers requests, if that is what its inputs are.
     """
 
     function: Callable[..., Any]
     tag: str
     is_generator: bool
     is_async: bool
+    web: Serving | None = None
 
 
 Callees = dict[str, Callee]

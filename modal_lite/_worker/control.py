@@ -8,7 +8,15 @@ import threading
 import time
 import traceback
 
-from modal_lite._core.messages import CancelInput, ContainerControl, GeneratorCredit, Leaving, Recall, Stop
+from modal_lite._core.messages import (
+    CancelInput,
+    ContainerControl,
+    GeneratorCredit,
+    Leaving,
+    Recall,
+    RequestBytes,
+    Stop,
+)
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._worker.executor import INTERRUPT_SIGNAL, Executor, Target
 from modal_lite._worker.leases import Leases
@@ -41,6 +49,7 @@ class Control:
         self.status = 0
         self._channel = channel
         self._leases = leases
+        leases.tell = channel.send
         self._data = data
         self._nudge_after: float | None = None
         self._prod_after: float | None = None
@@ -109,8 +118,7 @@ class Control:
         try:
             while True:
                 self._wait()
-                message, _ = self._channel.recv()
-                self._handle(message)
+                self._handle(*self._channel.recv())
         except ConnectionClosed:
             # The data channel's end wakes the main thread too, but it may be busy, for ever.
             os._exit(self.status)
@@ -163,8 +171,12 @@ class Control:
         signal.pthread_kill(threading.main_thread().ident or 0, INTERRUPT_SIGNAL)
         self._prod_after = 2 * delay if delay < _LAST_PROD else None
 
-    def _handle(self, message: ContainerControl) -> None:
+    def _handle(self, message: ContainerControl, body: memoryview) -> None:
         match message:
+            case RequestBytes():
+                exchange = self._leases.exchanges.get(message.lease_id)
+                if exchange is not None:
+                    exchange.feed(bytes(body))
             case Recall():
                 self._leases.recall(message.lease_id)
             case CancelInput():

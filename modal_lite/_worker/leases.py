@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable
 
 from modal_lite._core.context import current_input
-from modal_lite._core.messages import ANY_INPUT, Lease, Returned
+from modal_lite._core.messages import ANY_INPUT, Lease, RequestTaken, Returned
 from modal_lite._transport.blocking import BlockingChannel
 from modal_lite._transport.progress import LEASE, RUNNING
 from modal_lite._worker.running_lease import RunningLease
+from modal_lite._worker.web_exchange import Exchange
 
 _REMEMBERED = 256
 """Ended leases that are remembered. What is asked about a lease crosses its last report by a few leases at most."""
@@ -23,6 +24,10 @@ class Leases:
     """
 
     def __init__(self, channel: BlockingChannel, words: "memoryview[int]") -> None:
+        self.exchanges: dict[int, Exchange] = {}
+        """The requests to web functions that run, by their leases. The control thread reads it."""
+        self.tell: Callable[[RequestTaken], None] = lambda message: None
+        """Takes messages for the control channel."""
         self.on_arrival: Callable[[], None] | None = None
         """Called, from the control thread, after it has read leases that the main thread would wait for."""
         self.channel = channel

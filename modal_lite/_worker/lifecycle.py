@@ -107,6 +107,15 @@ def load(spec: ContainerSpec) -> Loaded:
         from modal_lite._worker.program import run_program
 
         return Loaded({"": Callee(run_program, spec.tag, is_generator=False, is_async=False)})
+    loaded = _load(spec)
+    if spec.web:
+        from modal_lite._worker.web_functions import with_serving
+
+        return with_serving(loaded, spec)
+    return loaded
+
+
+def _load(spec: ContainerSpec) -> Loaded:
     found = find_object(spec)
     description = getattr(found, ATTRIBUTE, None)
     if isinstance(description, ClassDescription):

@@ -10,6 +10,7 @@ import sys
 import click
 
 from modal_lite.cli.app import app
+from modal_lite.cli.dashboard import dashboard
 from modal_lite.cli.deploy import deploy
 from modal_lite.cli.profile import profile
 from modal_lite.cli.run import run
@@ -55,6 +56,7 @@ commands.add_command(server)
 commands.add_command(deploy)
 commands.add_command(serve)
 commands.add_command(app)
+commands.add_command(dashboard)
 commands.add_command(token)
 commands.add_command(profile)
 

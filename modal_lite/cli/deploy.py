@@ -2,6 +2,7 @@
 
 import click
 
+from modal_lite._synchronizer import synchronizer
 from modal_lite.cli.failures import interruptible, refusals
 from modal_lite.cli.refs import Ref, find_app
 
@@ -36,4 +37,6 @@ def deploy(name: str | None, environment: str | None, quiet: bool, is_module: bo
         click.echo(
             f"Deployed {label}{where}: {', '.join([*app.registered_functions, *app.registered_classes])}", err=True
         )
+        for tag, url in synchronizer.implementation_of(app)._web_urls.items():
+            click.echo(f"{tag} answers requests at {url}", err=True)
         click.echo(f"Look it up by modal_lite.Function.from_name({label!r}, ...)", err=True)

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,8 @@ def run(
             _detach(runnable, positional, keywords)
             return
         with user_code(), runnable.app.run(interactive=interactive):
+            if not quiet:
+                _show_urls(runnable.app)
             _start(runnable)(*positional, **keywords)
 
 
@@ -91,12 +94,34 @@ def _detach(runnable: Runnable, positional: list[Any], keywords: dict[str, Any])
 
 def _start(runnable: Runnable) -> Callable[..., None]:
     """What runs it, given its arguments."""
+    if _is_web(runnable):
+        return _wait
     if not runnable.is_entrypoint:
         return _print_values(runnable) if runnable.object.is_generator else _print_result(runnable)
     if inspect.iscoroutinefunction(runnable.raw_f):
         return lambda *args, **kwargs: asyncio.run(runnable.raw_f(*args, **kwargs))
     entrypoint: Callable[..., None] = runnable.raw_f
     return entrypoint
+
+
+def _is_web(runnable: Runnable) -> bool:
+    return runnable.name in runnable.app.registered_web_endpoints
+
+
+def _show_urls(app: Any) -> None:
+    """Says where the web functions answer requests while the app runs."""
+    for tag in app.registered_web_endpoints:
+        name, _, method = tag.partition(".")
+        cls = app.registered_classes.get(name) if method else None
+        if cls is None or not cls._cls.service._incomplete:
+            function = app.registered_functions[tag] if cls is None else getattr(cls(), method)
+            click.echo(f"{tag} answers requests at {function.get_web_url()}", err=True)
+
+
+def _wait(*args: Any, **kwargs: Any) -> None:
+    """Returns never; what answers requests does so until Ctrl-C."""
+    click.echo("Ctrl-C stops it.", err=True)
+    threading.Event().wait()
 
 
 def _print_result(runnable: Runnable) -> Callable[..., None]:

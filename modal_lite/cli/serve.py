@@ -45,12 +45,20 @@ def serve(name: str | None, environment: str | None, is_module: bool, ref: str) 
             sys.exit(1)
         folder = os.getcwd() if is_module else os.path.dirname(os.path.abspath(parsed.target))
         path = "apps", config.environment_name(environment), label
+        _show_urls(config.environment_name(environment), label)
         click.echo(f"Serving {label}, and watching {folder}. Ctrl-C stops it.", err=True)
         try:
             _watch(folder, command, path)
         finally:
             ask(address_of(), "POST", *path, "stop")
             click.echo(f"Stopped {label}.", err=True)
+
+
+def _show_urls(environment: str, label: str) -> None:
+    for listed in ask(address_of(), "GET", "apps", environment=environment):
+        if listed["name"] == label and listed["state"] == "deployed":
+            for tag, url in listed["web_urls"].items():
+                click.echo(f"{tag} answers requests at {url}", err=True)
 
 
 def _watch(folder: str, command: list[str], path: tuple[str, ...]) -> None:

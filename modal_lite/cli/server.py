@@ -36,6 +36,12 @@ def _listening(command: Any) -> Any:
         click.option("--certificate", help="PEM file with a TLS certificate and its key."),
         click.option("--token", envvar="MODAL_LITE_TOKEN", help="What clients on TCP must show; MODAL_LITE_TOKEN."),
         click.option("--port", type=click.IntRange(1, 65535), help="Listen on this TCP port as well."),
+        click.option(
+            "--hostname",
+            "hostnames",
+            multiple=True,
+            help="A name that browsers reach the dashboard by; more than one can be.",
+        ),
         click.option("--host", default=None, help="Listen at this address. Default: 127.0.0.1."),
     ):
         command = option(command)
@@ -45,7 +51,14 @@ def _listening(command: Any) -> Any:
 @server.command(epilog="Example: modal-lite server run")
 @_listening
 @click.option("--background", is_flag=True, hidden=True)  # It was started by `start`.
-def run(host: str | None, port: int | None, token: str | None, certificate: str | None, background: bool) -> None:
+def run(
+    host: str | None,
+    hostnames: tuple[str, ...],
+    port: int | None,
+    token: str | None,
+    certificate: str | None,
+    background: bool,
+) -> None:
     """Run the server in the foreground, until Ctrl-C."""
     from modal_lite._server.daemon import Listen, run_server
     from modal_lite._server.server_log import log_to
@@ -62,12 +75,14 @@ def run(host: str | None, port: int | None, token: str | None, certificate: str 
             click.echo(f"Server {info.url} runs. Ctrl-C ends it.", err=True)
 
     with refusals():
-        run_server(data_directory(), Listen(host, port, token, certificate, modal_lite.__version__), show)
+        run_server(data_directory(), Listen(host, port, token, certificate, hostnames, modal_lite.__version__), show)
 
 
 @server.command(epilog="Example: modal-lite server start")
 @_listening
-def start(host: str | None, port: int | None, token: str | None, certificate: str | None) -> None:
+def start(
+    host: str | None, hostnames: tuple[str, ...], port: int | None, token: str | None, certificate: str | None
+) -> None:
     """Start the server in the background, unless it runs."""
     with refusals():
         running = find_server(data_directory())
@@ -76,6 +91,7 @@ def start(host: str | None, port: int | None, token: str | None, certificate: st
         return
     absolute = None if certificate is None else os.path.abspath(certificate)  # it runs in its own folder
     options = [("--host", host), ("--port", port), ("--certificate", absolute)]
+    options += [("--hostname", name) for name in hostnames]
     words = [str(word) for name, value in options if value is not None for word in (name, value)]
     with refusals():
         info = start_server(data_directory(), words, token)
@@ -141,4 +157,8 @@ def data_directory() -> DataDirectory:
 
 def describe(info: ServerInfo) -> str:
     """Where it is, for people."""
-    return f"URL:            {info.url}\nProcess:        pid {info.pid}\nData directory: {config.data_dir()}"
+    lines = [f"URL:            {info.url}"]
+    if info.dashboard:
+        lines.append(f"Dashboard:      {info.dashboard}/dashboard/ (`modal-lite dashboard` prints a link that logs in)")
+    lines += [f"Process:        pid {info.pid}", f"Data directory: {config.data_dir()}"]
+    return "\n".join(lines)

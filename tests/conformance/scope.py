@@ -24,25 +24,7 @@ class Later:
         return any(_matches(pattern, item) for pattern in self.tests)
 
 
-LATER = (
-    Later(
-        "web functions",
-        "web functions do not exist yet",
-        (
-            "test_server.py::test_asgi_app",
-            "test_server.py::test_wsgi_app",
-            "test_server.py::test_web_server",
-            "test_server.py::test_remote_on_a_web_function_is_invalid_and_names_the_url",
-            "test_server.py::test_web_url_of_a_plain_deployed_function",
-            "test_server.py::test_flask_app",
-        ),
-    ),
-    Later(
-        "web decorators",
-        "the test names `web_endpoint` and others, which do not exist yet",
-        ("test_calls.py::test_top_level_names",),
-    ),
-)
+LATER: tuple[Later, ...] = ()
 
 
 def _matches(pattern: str, item: pytest.Item) -> bool:

@@ -30,6 +30,7 @@ from modal_lite._core.stored import (
     StoredDeployment,
     StoredSchedule,
     StoredVariant,
+    StoredWebPort,
 )
 from modal_lite._store.sqlite import SqliteStore
 from modal_lite.call_graph import InputInfo, InputStatus
@@ -283,3 +284,16 @@ async def test_a_file_of_a_later_version_is_refused(path: Path) -> None:
     database.close()
     with pytest.raises(VersionError, match="version 99"):
         SqliteStore(path)
+
+
+async def test_web_ports_stay_with_their_app(store: SqliteStore, path: Path) -> None:
+    store.put_app(StoredApp("ap-1", "main", "app", AppState.DEPLOYED, 1.0, 1))
+    store.put_web_port(StoredWebPort("ap-1", "fu-1", "", 20_001))
+    store.put_web_port(StoredWebPort("ap-2", "fu-2", "get", 20_002))
+    store.put_web_port(StoredWebPort("ap-1", "fu-1", "", 20_003))
+    await store.committed()
+    ports = await store.load_web_ports()
+    assert sorted(port.port for port in ports) == [20_002, 20_003]
+    store.drop_app("ap-1")
+    await store.committed()
+    assert await store.load_web_ports() == [StoredWebPort("ap-2", "fu-2", "get", 20_002)]

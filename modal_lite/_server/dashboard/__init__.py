@@ -1,0 +1,1 @@
+"""What a server shows to browsers: apps, functions, calls and what they print. Pages, that work without scripts."""
