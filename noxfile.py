@@ -8,7 +8,7 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 PROJECT = nox.project.load_toml("pyproject.toml")
-ELSEWHERE = ["tests/typing", "tests/docs", "tests/examples", "tests/conformance", "tests/simulation"]
+ELSEWHERE = ["tests/typing", "tests/docs", "tests/examples", "tests/conformance", "tests/simulation", "tests/browser"]
 """Tests that have sessions of their own: once is enough for them, whatever the Python."""
 
 nox.needs_version = ">=2025.2"
@@ -25,6 +25,7 @@ nox.options.sessions = [
     "simulation",
     "conformance",
     "api",
+    "browser",
     "docs",
     "examples",
 ]
@@ -148,6 +149,13 @@ def api(session: nox.Session) -> None:
     except nox.command.CommandFailed:
         session.skip("the fuzzer schemathesis does not install here")
     session.run("python", "-m", "tests.api.fuzz_api", *(session.posargs or ["--max-examples", "20"]))
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The dashboard and web functions in headless Chromium, where there is one. Arguments go to pytest."""
+    _install(session, "test")
+    session.run("pytest", *(session.posargs or ["tests/browser", "-rs"]))
 
 
 @nox.session

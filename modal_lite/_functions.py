@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import typing_extensions
 
+from modal_lite import _misuse
 from modal_lite._client import _Client, current_client
 from modal_lite._core.blocks import Blocks
 from modal_lite._core.context import is_local
@@ -133,10 +134,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         """
         url = await self.get_web_url()
         if url is None:
-            raise ValueError(
-                f"No web_url can be found for the function {self._tag}: it is no web function. "
-                "Those have @modal_lite.fastapi_endpoint(), asgi_app(), wsgi_app() or web_server()."
-            )
+            raise _misuse.no_web_function(self._tag)
         return url
 
     async def get_web_url(self) -> str | None:
@@ -162,11 +160,7 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
     @hidden_from_types
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refused: it would not be clear where it runs."""
-        remote = "remote_gen" if self._info.is_generator else "remote"
-        raise TypeError(
-            f"{self._tag} is a modal_lite Function and cannot be called directly. "
-            f"Use {self._tag}.{remote}(...) to run it in a container, or {self._tag}.local(...) to run it here."
-        )
+        raise _misuse.called_directly(self._tag, self._info.is_generator)
 
     # --- calling it --------------------------------------------------------------------------------------------------
 
@@ -702,25 +696,15 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         if self._info.web is not None:
             raise await self._is_web(name)
         if self._info.is_generator:
-            raise InvalidError(
-                f"{self._tag} is a generator function and cannot be called with .{name}(...). "
-                "Use .remote_gen(...) for each input."
-            )
+            raise _misuse.generator_in_map(self._tag, name)
 
     async def _wrong_kind(self, used: str, right: str) -> InvalidError:
         if self._info.web is not None:
             return await self._is_web(used)
-        kind = "a generator function" if self._info.is_generator else "no generator function"
-        return InvalidError(f"{self._tag} is {kind} and cannot be called with .{used}(...). Use .{right}(...) instead.")
+        return _misuse.wrong_kind(self._tag, self._info.is_generator, used, right)
 
     async def _is_web(self, used: str) -> InvalidError:
-        url = await self.get_web_url()
-        return InvalidError(f"{self._tag} is a web function and cannot be called with .{used}(...). Its URL is {url}.")
+        return _misuse.web_function(self._tag, used, await self.get_web_url())
 
     def _not_hydrated(self) -> ExecutionError:
-        app = self._app.name or "its app"
-        what = "class" if isinstance(self._info.raw_f, type) else "function"
-        return ExecutionError(
-            f"The {what} {self._tag} has not been hydrated with what it needs to run, because {app} is not running. "
-            "Call it inside `with app.run():`, or start the program with `modal-lite run`."
-        )
+        return _misuse.not_hydrated(self._tag, self._info.raw_f, self._app.name)
