@@ -357,7 +357,9 @@ class Catalogue:
             return path
         for i, root in enumerate(deployment.source.roots):
             if path == root or path.startswith(root + os.sep):
-                return str(self._folder(deployment.source) / str(i)) + path[len(root) :]
+                moved = str(self._folder(deployment.source) / str(i)) + path[len(root) :]
+                # Not everything is in the snapshot: an environment with its packages, in the project's folder, is not.
+                return moved if os.path.exists(moved) else path
         return path
 
     def _folder(self, source: Source) -> Path:

@@ -297,3 +297,30 @@ def test_a_version_that_is_being_removed(own_server: Server) -> None:
         asyncio.run(main())
     """
     assert own_server.python(lookup) == ["two"]
+
+
+def test_packages_of_an_environment_in_the_folder_of_the_app(server: Server) -> None:
+    packages = server.folder / "source" / "env" / "packages"
+    packages.mkdir(parents=True)
+    (packages.parent / "pyvenv.cfg").touch()
+    (packages / "installed_there.py").write_text("NAME = 'installed'")
+    before = server.environment["PYTHONPATH"]
+    server.environment["PYTHONPATH"] = f"{before}:{packages}"
+    try:
+        server.deploy(
+            """
+            import installed_there
+            import modal_lite
+
+            app = modal_lite.App("with-packages")
+
+            @app.function()
+            def name():
+                return installed_there.NAME
+            """,
+            "with-packages",
+            file="with_packages.py",
+        )
+    finally:
+        server.environment["PYTHONPATH"] = before
+    assert server.python('show(modal_lite.Function.from_name("with-packages", "name").remote())') == "installed"

@@ -31,7 +31,7 @@ def test_a_file_of_the_first_version_becomes_one_of_the_present(directory: DataD
     back_up(directory, tmp_path / "backup.tar")
     with tarfile.open(tmp_path / "backup.tar") as archive:
         names = archive.getnames()
-        archive.extract("state.db", tmp_path)
+        archive.extract("state.db", tmp_path, filter="data")
     assert names == ["state.db", f"snapshots/{DIGEST}", f"snapshots/{DIGEST}/module.py"]
     for path, version in ((tmp_path / "state.db", VERSION), (directory.state, 1)):
         database = sqlite3.connect(path)
