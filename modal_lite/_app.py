@@ -75,9 +75,9 @@ class _App:
         if name is not None and not isinstance(name, str):
             raise InvalidError(f"App(name={name!r}): must be a string.")
         parse_env(None, secrets)
+        self._image = parse_image(image)
         warn_of_unhonoured(locals())
         self._name = name
-        self._image = parse_image(image)
         self._secrets = tuple(secrets)
         self._functions: dict[str, _Function[Any, Any, Any]] = {}
         self._classes: dict[str, _Cls] = {}
@@ -206,10 +206,10 @@ class _App:
         """
         options = locals().copy()  # of everything above, by name, before anything else is bound
         check_parentheses(_warn_parentheses_missing, "@app.function()")
-        warn_of_unhonoured(options)
         settings = apply_changes(FunctionSettings(timeout=None), parse_changes(options))
         variables = parse_env(env, (*self._secrets, *secrets))
         own_image, parsed_schedule = parse_image(image) or self._image, parse_schedule(schedule)
+        warn_of_unhonoured(options)
 
         def decorate(function: Any) -> _Function[..., Any, Any]:
             refuse_parts(function, "@app.function()")
@@ -304,10 +304,10 @@ class _App:
         """
         options = locals().copy()  # of everything above, by name, before anything else is bound
         check_parentheses(_warn_parentheses_missing, "@app.cls()", "class")
-        warn_of_unhonoured(options)
         settings = apply_changes(FunctionSettings(timeout=None), parse_changes(options))
         variables = parse_env(env, (*self._secrets, *secrets))
         own_image = parse_image(image) or self._image
+        warn_of_unhonoured(options)
 
         def decorate(user_cls: type) -> _Cls:
             info = FunctionInfo.of_class(user_cls, serialized, "@app.cls()")
