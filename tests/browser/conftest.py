@@ -101,9 +101,9 @@ def program(*names: str) -> str:
     pytest.skip(f"there is no {names[0]} here (Debian: apt-get install chromium chromium-driver)")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One browser for all tests. The window is wide unless a test has it otherwise."""
+    """One browser for the tests of a file: others count the processes that there are."""
     chromium = program("chromium", "chromium-browser", "google-chrome")
     driver = program("chromedriver", "chromium.chromedriver")
     made = Browser(chromium, driver, tmp_path_factory.mktemp("profile"))
@@ -113,7 +113,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Server]:
     """A server with one app, `shop`."""
     made = Server(tmp_path_factory.mktemp("server"))
@@ -125,7 +125,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterat
         made.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def home(server: Server, browser: Browser) -> str:
     """Where the dashboard is; the browser is logged in."""
     link = server.cli("dashboard").stdout.strip()

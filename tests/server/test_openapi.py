@@ -40,8 +40,6 @@ def test_the_description_has_the_routes_and_no_others() -> None:
         # The dashboard is for people, and so is the way to it.
         if route.resource.canonical != "/" and not route.resource.canonical.startswith(PREFIX)
     }
-    # Pages are for browsers, and not described.
-    routes = {(method, path) for method, path in routes if path != "/" and not path.startswith(PREFIX)}
     paths = description("1")["paths"]
     described = {(method, path) for path, methods in paths.items() for method in methods}
     assert routes == described | {("get", SESSION)}
