@@ -556,7 +556,10 @@ class ServerService(Service):
             unused = [app for app in apps if app.stored.app_id not in busy]
             for app in unused:
                 if app.stored.app_id in idle:
-                    await self.stop_app(app)
+                    try:
+                        await self.stop_app(app)
+                    except ExecutionError as error:  # the disk is full: it is tried again
+                        logger.error("%s is not needed any more and could not be stopped: %s", app.stored.name, error)
             idle = {app.stored.app_id for app in unused}
 
     async def _tidy_forever(self) -> None:
