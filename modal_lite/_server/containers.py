@@ -42,6 +42,8 @@ class ContainerLink:
         """Why its connection was given up, if it was."""
         self.status: int | None = None
         self.reason = ""
+        self.killed_for = ""
+        """Why the scheduler had it killed, if it did."""
         self._oom_kills = OomKills()
         self.generators: dict[int, str] = {}
         """Leases of generator calls that it holds, with the calls."""
@@ -75,7 +77,7 @@ class ContainerLink:
         if self.broken:
             return f"broke the protocol ({self.broken})"
         if self.status is None:
-            return self.reason or "lost its connection"
+            return f"was lost: {self.reason}{self._hint()}" if self.reason else "lost its connection"
         if self.status < 0:
             try:
                 ended = f"was killed by {signals.Signals(-self.status).name}"
@@ -83,9 +85,11 @@ class ContainerLink:
                 ended = f"was killed by signal {-self.status}"
         else:
             ended = f"exited with status {self.status}"
-        return ended + self._memory_hint()
+        return ended + self._hint()
 
-    def _memory_hint(self) -> str:
+    def _hint(self) -> str:
+        if self.killed_for:
+            return f" ({self.killed_for})"
         if self.status == -signals.SIGKILL and self._oom_kills.more():
             return " (most likely by the system, which ran out of memory)"
         limit = self.definition.settings.memory_limit

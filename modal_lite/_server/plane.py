@@ -297,6 +297,9 @@ class ControlPlane:
 
     def _kill_container(self, command: commands.KillContainer) -> None:
         logger.info("killing container %s: %s", command.container_id, command.reason)
+        link = self.links.get(command.container_id)
+        if link is not None:
+            link.killed_for = command.reason
         self._placer.kill(command.container_id)
 
     def _send_lease(self, command: commands.SendLease) -> None:
