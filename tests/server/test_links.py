@@ -9,6 +9,31 @@ from modal_lite._core.settings import FunctionSettings
 from modal_lite._placement.local_container import LocalContainer
 from modal_lite._server.containers import ContainerLink
 
+MEMORY_LIMIT = 64
+"""MiB."""
+
+
+def describe(status: int | None, reason: str, killed_for: str = "") -> str:
+    settings = FunctionSettings(memory_limit=MEMORY_LIMIT)
+    definition = FunctionDefinition("fu-1", "ap-1", "app", "work", "module", "work", None, None, False, settings, {})
+    placed = LocalContainer("ta-1")
+    link = ContainerLink(placed, definition, lambda *_: None, lambda _: None, lambda *_: None, lambda *_: None)
+    try:
+        link.killed_for = killed_for
+        link.exited(status, reason)
+        return link.describe_end()
+    finally:
+        placed.close_remote()
+        link.close()
+
+
+async def test_why_a_container_ended() -> None:
+    assert describe(-signal.SIGSEGV, "") == "was killed by SIGSEGV (perhaps for want of memory: its limit is 64 MiB)"
+    assert describe(-signal.SIGKILL, "", "it was late") == "was killed by SIGKILL (it was late)"
+    assert describe(None, "it was ended", "it was late") == "was lost: it was ended (it was late)"
+    # What never ran cannot have had too little memory.
+    assert describe(None, "it could not be started") == "was lost: it could not be started"
+
 
 async def test_a_container_that_dies_with_messages_unread_was_killed_and_broke_no_protocol() -> None:
     definition = FunctionDefinition(
