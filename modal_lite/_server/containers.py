@@ -77,7 +77,9 @@ class ContainerLink:
         if self.broken:
             return f"broke the protocol ({self.broken})"
         if self.status is None:
-            return f"was lost: {self.reason}{self._hint()}" if self.reason else "lost its connection"
+            if self.reason:
+                return f"was lost: {self.reason}{self._hint()}"
+            return f"was killed ({self.killed_for})" if self.killed_for else "lost its connection"
         if self.status < 0:
             try:
                 ended = f"was killed by {signals.Signals(-self.status).name}"

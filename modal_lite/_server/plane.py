@@ -300,7 +300,14 @@ class ControlPlane:
         link = self.links.get(command.container_id)
         if link is not None:
             link.killed_for = command.reason
+            # Now, and again when it is gone: the scheduler does not wait for that to give up a function.
+            self._note_failed_start(link)
         self._placer.kill(command.container_id)
+
+    def _note_failed_start(self, link: ContainerLink) -> None:
+        if not (link.ready or link.stopping or link.start_error):
+            failure = Failure(FailureKind.LOST, link.describe_failed_start())
+            self._start_failures[link.definition.function_id] = Output(0, 0, failure)
 
     def _send_lease(self, command: commands.SendLease) -> None:
         call = self.calls[command.call_id]
@@ -486,11 +493,9 @@ class ControlPlane:
     def _container_gone(self, link: ContainerLink) -> None:
         container_id = link.container_id
         running = link.placed.running()
-        function_id = link.definition.function_id
         if not link.stopping and not link.start_error:
             logger.info("container %s of %s %s", container_id, link.definition.tag, link.describe_end())
-        if not link.ready and not link.stopping and not link.start_error:
-            self._start_failures[function_id] = Output(0, 0, Failure(FailureKind.LOST, link.describe_failed_start()))
+        self._note_failed_start(link)
         self.sessions.pop(container_id).close()
         self.terminals.gone(link)
         self._gpus.give_back(container_id)

@@ -31,6 +31,7 @@ async def test_why_a_container_ended() -> None:
     assert describe(-signal.SIGSEGV, "") == "was killed by SIGSEGV (perhaps for want of memory: its limit is 64 MiB)"
     assert describe(-signal.SIGKILL, "", "it was late") == "was killed by SIGKILL (it was late)"
     assert describe(None, "it was ended", "it was late") == "was lost: it was ended (it was late)"
+    assert describe(None, "", "it was late") == "was killed (it was late)"
     # What never ran cannot have had too little memory.
     assert describe(None, "it could not be started") == "was lost: it could not be started"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-Run = Callable[[str, str], "subprocess.CompletedProcess[str]"]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 HEAD = """
-import os, sys
+import os, sys, time
 import modal_lite
 from modal_lite.call_graph import InputStatus
 app = modal_lite.App("start")
@@ -22,7 +22,7 @@ if not modal_lite.is_local():
     with open({marks!r}, "a") as file:
         file.write("x")
     helper()
-@app.function(max_containers=1)
+@app.function({options})
 def f(x):
     return x
 if __name__ == "__main__":
@@ -32,11 +32,11 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs a program whose module does `broken` in containers, and `main` with the app running."""
+    """Runs a program whose module does `broken` in containers, and `main` with the app running; `options` are of f."""
 
-    def run(broken: str, main: str) -> "subprocess.CompletedProcess[str]":
+    def run(broken: str, main: str, options: str = "max_containers=1") -> "subprocess.CompletedProcess[str]":
         path = tmp_path / "program.py"
-        text = HEAD.format(broken=broken, marks=str(tmp_path / "marks"))
+        text = HEAD.format(broken=broken, marks=str(tmp_path / "marks"), options=options)
         path.write_text(text + textwrap.indent(textwrap.dedent(main), "        "))
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
         return subprocess.run(
@@ -143,33 +143,45 @@ def test_a_function_that_is_not_in_its_module(run: Run) -> None:
     assert "f" in done.stdout and "Error" in done.stdout
 
 
-def test_a_container_that_takes_too_long_to_start(tmp_path: Path) -> None:
-    path = tmp_path / "program.py"
-    path.write_text(
-        textwrap.dedent(
-            """
-            import time, modal_lite
-            app = modal_lite.App("slow start")
-            if not modal_lite.is_local():
-                time.sleep(60)
-            @app.function(startup_timeout=0.3, max_containers=1)
-            def f(x):
-                return x
-            if __name__ == "__main__":
-                with app.run():
-                    started = time.monotonic()
-                    try:
-                        f.remote(1)
-                    except modal_lite.exception.RemoteError as error:
-                        print(type(error).__name__, error)
-                    print(time.monotonic() - started < 15)
-            """
-        )
+def test_a_container_that_takes_too_long_to_start(run: Run) -> None:
+    done = run(
+        "import time; time.sleep(60)",
+        """
+        started = time.monotonic()
+        try:
+            f.remote(1)
+        except modal_lite.exception.RemoteError as error:
+            print(type(error).__name__, error)
+        print(time.monotonic() - started < 15)
+        """,
+        "startup_timeout=0.3, max_containers=1",
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=40, env=environment)
     assert done.stdout.splitlines()[-1] == "True", done.stdout + done.stderr
     assert "of f die before they are ready" in done.stdout
+
+
+def test_containers_given_up_before_their_processes_could_begin(run: Run) -> None:
+    done = run(
+        "pass",
+        """
+        import psutil
+        assert f.remote(1) == 1
+        # One of these starts the containers: from here nothing starts, and nothing ends.
+        stopped = psutil.Process().children(recursive=True)
+        for process in stopped:
+            process.suspend()
+        try:
+            f.with_options(env={"ANOTHER": "container"}).remote(2)
+        except modal_lite.exception.ContainerLostError as error:
+            print(error)
+        for process in stopped:
+            process.resume()
+        print(f.remote(3))
+        """,
+        "startup_timeout=2, max_containers=1",
+    )
+    last = "the last one was killed (it was not ready within its startup_timeout)."
+    assert done.stdout == f"Containers of f die before they are ready: {last}\n3\n", done
 
 
 def test_no_descriptors_left_to_start_a_container(run: Run) -> None:
