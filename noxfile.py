@@ -8,7 +8,15 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 PROJECT = nox.project.load_toml("pyproject.toml")
-ELSEWHERE = ["tests/typing", "tests/docs", "tests/examples", "tests/conformance", "tests/simulation", "tests/browser"]
+ELSEWHERE = [
+    "tests/typing",
+    "tests/docs",
+    "tests/examples",
+    "tests/conformance",
+    "tests/simulation",
+    "tests/browser",
+    "tests/ray",
+]
 """Tests that have sessions of their own: once is enough for them, whatever the Python."""
 
 nox.needs_version = ">=2025.2"
@@ -28,6 +36,7 @@ nox.options.sessions = [
     "browser",
     "docs",
     "examples",
+    "ray",
 ]
 
 
@@ -156,6 +165,19 @@ def browser(session: nox.Session) -> None:
     """The dashboard and web functions in headless Chromium, where there is one. Arguments go to pytest."""
     _install(session, "test")
     session.run("pytest", *(session.posargs or ["tests/browser", "-rs"]))
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Containers on a real Ray cluster of several nodes, on this machine; and the conformance suite's core there."""
+    _install(session, "test")
+    try:
+        session.install("-e", ".[ray]")
+    except nox.command.CommandFailed:
+        session.skip("ray does not install here")
+    session.run("pytest", "tests/ray", *session.posargs)
+    if not session.posargs:
+        session.run("python", "tests/ray/conformance.py")
 
 
 @nox.session

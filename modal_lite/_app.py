@@ -28,7 +28,7 @@ from modal_lite._options import (
     parse_env,
     parse_image,
     parse_schedule,
-    warn_of_schedule,
+    warn_of_local_run,
     warn_of_unhonoured,
 )
 from modal_lite._partial_function import PartialFunction, check_parentheses
@@ -182,7 +182,7 @@ class _App:
             cpu: Cores that a container counts on, or a pair (request, limit): thread pools of libraries are made for so
                 many, and with less than one core it gets less time when others want some. Default: no hints.
             memory: MiB that a container needs, or a pair (request, limit). Over the limit it gets a `MemoryError`
-                (Linux); the request alone has no effect.
+                (Linux); the request alone has an effect on a cluster only, where it chooses the machine.
             gpu: A kind of GPU, "A100" or "A100:2", or a list of alternatives. Each container has so many devices of
                 this machine, whatever their kind, to itself: `CUDA_VISIBLE_DEVICES`.
             include_source: Accepted; containers on this machine use the source where it is.
@@ -194,10 +194,11 @@ class _App:
             schedule: When it runs by itself, once its app is deployed; in `app.run()` it has no effect.
             mounts: No effect.
             volumes: No effect.
-            region: No effect.
-            cloud: No effect.
             interactive: No effect.
             block_network: No effect.
+            region: On a cluster, where its containers may run, by the machines' label `ray.io/availability-region`; a
+                list of alternatives. Elsewhere no effect.
+            cloud: The same, by the label `cloud`.
 
         Raises:
             InvalidError: Parentheses are missing; or it is put on something that a container could not import (a
@@ -293,10 +294,10 @@ class _App:
             image: Has no effect on this backend, which says so once; so it is with those that follow.
             mounts: No effect.
             volumes: No effect.
-            region: No effect.
-            cloud: No effect.
             interactive: No effect.
             block_network: No effect.
+            region: On a cluster, the label of the machines for its containers; elsewhere no effect.
+            cloud: The same, by another label.
 
         Raises:
             InvalidError: Parentheses are missing; or it is put on something that is no class or that a container could
@@ -398,6 +399,10 @@ class _App:
             )
         if self._app_id is not None:
             raise InvalidError("The app is already running and cannot be started again before it has stopped.")
+        if config.placer() == "ray":
+            async with self._running_elsewhere(interactive):
+                yield self
+            return
         with CallersTerminal("An interactive run") if interactive else nullcontext() as terminal:
             async with self._running(terminal):
                 yield self
@@ -413,8 +418,7 @@ class _App:
                 if function._object_id is None:
                     function._hydrate(new_id("fu"))
                     self._hydrated.append(function)
-                    if function._schedule is not None:
-                        warn_of_schedule(function._tag)
+                    warn_of_local_run(function._tag, function._settings, function._schedule is not None)
             label = self._name or app_id
             definitions = [function._definition(app_id, label, function.object_id) for function in self._hydrated]
             await client.open_app(app_id, label, definitions)
@@ -434,6 +438,23 @@ class _App:
                     await client.close_terminal(terminal, drain=False)
             finally:
                 await client.close_app(app_id, hurried)
+
+    @asynccontextmanager
+    async def _running_elsewhere(self, interactive: bool) -> AsyncGenerator[None, None]:
+        from modal_lite._elsewhere import run_on_server  # which few programs need
+
+        if interactive:
+            raise InvalidError("An app on a cluster cannot have this program's terminal: leave interactive= away.")
+        self._app_id = new_id("ap")
+        try:
+            async with run_on_server(self, self._hydrated) as app_id:
+                self._app_id = app_id
+                yield
+        finally:
+            self._app_id = None
+            for function in self._hydrated:
+                function._hydrate(None)
+            self._hydrated.clear()
 
     # --- deploying ---------------------------------------------------------------------------------------------------
 

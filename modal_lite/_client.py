@@ -440,6 +440,9 @@ def current_client() -> _Client:
     """The client of this process."""
     global _current
     if _current is None:
+        if context.is_local() and config.placer() == "ray":
+            # The apps, and the objects that they share, are where the containers can reach them.
+            return server_client()
         _current = _Client(_connect_in_process if context.is_local() else _connect_in_container)
     return _current
 

@@ -32,8 +32,6 @@ _UNHONOURED = (
     "image",
     "mounts",
     "volumes",
-    "region",
-    "cloud",
     "interactive",
     "block_network",
 )
@@ -161,13 +159,11 @@ def warn_of_unhonoured(options: Mapping[str, Any]) -> None:
     if not is_local():
         return
     for name in _UNHONOURED if sys.platform == "linux" else (*_UNHONOURED, "memory"):
-        if options.get(name) and name not in _said:
-            _said.add(name)
-            warnings.warn(
+        if options.get(name):
+            _say_once(
+                name,
                 f"The option {name}= has no effect: containers are local processes, and this backend cannot honour it."
                 + _INSTEAD.get(name, ""),
-                UserWarning,
-                stacklevel=_user_stacklevel(),
             )
 
 
@@ -195,15 +191,22 @@ def check_runs_by_itself(info: FunctionInfo) -> None:
         ) from None
 
 
-def warn_of_schedule(tag: str) -> None:
-    """Says, once in a process, that the schedules of an app that is not deployed have no effect."""
-    if "schedule" not in _said:
-        _said.add("schedule")
-        warnings.warn(
+def warn_of_local_run(tag: str, settings: FunctionSettings, has_schedule: bool) -> None:
+    """Says, once in a process for each option, what has no effect while an app runs in a program on this machine."""
+    if has_schedule:
+        _say_once(
+            "schedule",
             f"The schedule of {tag} has no effect in app.run(): only functions of a deployed app run by themselves.",
-            UserWarning,
-            stacklevel=_user_stacklevel(),
         )
+    for name, value in (("region", settings.regions), ("cloud", settings.cloud)):
+        if value:
+            _say_once(name, f"The option {name}= of {tag} has no effect here: it chooses machines of a cluster.")
+
+
+def _say_once(name: str, text: str) -> None:
+    if name not in _said:
+        _said.add(name)
+        warnings.warn(text, UserWarning, stacklevel=_user_stacklevel())
 
 
 def _user_stacklevel() -> int:

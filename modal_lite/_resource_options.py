@@ -1,4 +1,4 @@
-"""The options that say what a container needs: `cpu=`, `memory=`, `gpu=`."""
+"""The options that say what a container needs: `cpu=`, `memory=`, `gpu=`; and where: `region=`, `cloud=`."""
 
 import math
 import re
@@ -7,6 +7,8 @@ from typing import Any
 
 from modal_lite.exception import InvalidError
 
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+"""What can be a label of a machine."""
 _GPU = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*!?(?::([1-9][0-9]*))?")
 
 
@@ -20,11 +22,29 @@ def parse_resources(given: Mapping[str, Any]) -> dict[str, Any]:
     if "cpu" in given:
         changes["cpu"], changes["cpu_limit"] = _pair("cpu", given["cpu"], _is_cores, "a positive number of cores")
     if "memory" in given:
-        # What is asked for without a limit cannot be set aside: it only replaces a limit given before.
-        _, changes["memory_limit"] = _pair("memory", given["memory"], _is_mebibytes, "an int of at least 1, in MiB")
+        changes["memory"], changes["memory_limit"] = _pair(
+            "memory", given["memory"], _is_mebibytes, "an int of at least 1, in MiB"
+        )
     if "gpu" in given:
         changes["gpus"] = _gpus(given["gpu"])
+    if "region" in given:
+        changes["regions"] = _regions(given["region"])
+    if "cloud" in given:
+        if not _is_name(given["cloud"]):
+            raise InvalidError(f"cloud={given['cloud']!r:.100}: must be the name of a cloud.")
+        changes["cloud"] = given["cloud"]
     return changes
+
+
+def _regions(value: Any) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if isinstance(names, list | tuple) and names and all(_is_name(name) for name in names):
+        return tuple(names)
+    raise InvalidError(f"region={value!r:.100}: must be the name of a region, or a list of alternatives.")
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def _pair(name: str, value: Any, is_right: Callable[[Any], bool], what: str) -> tuple[Any, Any]:

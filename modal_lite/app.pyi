@@ -146,7 +146,7 @@ class App:
             cpu: Cores that a container counts on, or a pair (request, limit): thread pools of libraries are made for so
                 many, and with less than one core it gets less time when others want some. Default: no hints.
             memory: MiB that a container needs, or a pair (request, limit). Over the limit it gets a `MemoryError`
-                (Linux); the request alone has no effect.
+                (Linux); the request alone has an effect on a cluster only, where it chooses the machine.
             gpu: A kind of GPU, "A100" or "A100:2", or a list of alternatives. Each container has so many devices of
                 this machine, whatever their kind, to itself: `CUDA_VISIBLE_DEVICES`.
             include_source: Accepted; containers on this machine use the source where it is.
@@ -158,10 +158,11 @@ class App:
             schedule: When it runs by itself, once its app is deployed; in `app.run()` it has no effect.
             mounts: No effect.
             volumes: No effect.
-            region: No effect.
-            cloud: No effect.
             interactive: No effect.
             block_network: No effect.
+            region: On a cluster, where its containers may run, by the machines' label `ray.io/availability-region`; a
+                list of alternatives. Elsewhere no effect.
+            cloud: The same, by the label `cloud`.
 
         Raises:
             InvalidError: Parentheses are missing; or it is put on something that a container could not import (a
@@ -237,10 +238,10 @@ class App:
             image: Has no effect on this backend, which says so once; so it is with those that follow.
             mounts: No effect.
             volumes: No effect.
-            region: No effect.
-            cloud: No effect.
             interactive: No effect.
             block_network: No effect.
+            region: On a cluster, the label of the machines for its containers; elsewhere no effect.
+            cloud: The same, by another label.
 
         Raises:
             InvalidError: Parentheses are missing; or it is put on something that is no class or that a container could

@@ -10,6 +10,8 @@ default. The config file is TOML; each profile is a table of settings:
     token = "..."
     ca_file = "/path/of/a/certificate.pem"
     environment = "staging"
+
+For the server, `placer`, `ray_address`, `ray_python` and `advertise_url` may be there as well.
 """
 
 import os
@@ -23,18 +25,33 @@ __all__ = [
     "DEFAULT_PROFILE",
     "activate_profile",
     "active_profile",
+    "advertise_url",
     "ca_file",
     "config_path",
     "data_dir",
     "environment_name",
+    "placer",
     "profiles",
+    "ray_address",
+    "ray_python",
     "server_url",
     "token",
 ]
 
 DEFAULT_ENVIRONMENT = "main"
 DEFAULT_PROFILE = "default"
-_SETTINGS = ("server_url", "token", "ca_file", "data_dir", "environment")
+_SETTINGS = (
+    "server_url",
+    "token",
+    "ca_file",
+    "data_dir",
+    "environment",
+    "placer",
+    "ray_address",
+    "ray_python",
+    "advertise_url",
+)
+PLACERS = ("local", "ray")
 _NAME_ADVICE = 'a name of letters, digits, "-" and "_"'
 
 Profiles = dict[str, dict[str, str]]
@@ -142,6 +159,45 @@ def ca_file(url: str | None = None) -> str | None:
     """`MODAL_LITE_CA_FILE`, or the profile's: certificates to trust instead of the system's, for its server."""
     given = os.environ.get("MODAL_LITE_CA_FILE") or _setting_for(url, "ca_file")
     return os.path.abspath(os.path.expanduser(given)) if given else None
+
+
+def placer() -> str:
+    """`MODAL_LITE_PLACER`, or the profile's: where a server's containers run, on its machine or on a cluster.
+
+    `local` (the default) or `ray`.
+
+    Raises:
+        InvalidError: It is something else.
+    """
+    found = os.environ.get("MODAL_LITE_PLACER") or _setting("placer") or PLACERS[0]
+    if found not in PLACERS:
+        raise InvalidError(f"MODAL_LITE_PLACER is {found!r}; containers can be placed by {' or '.join(PLACERS)}.")
+    return found
+
+
+def ray_address() -> str:
+    """`RAY_ADDRESS`, or the profile's: where Ray is, `host:port` or `auto`, on this machine.
+
+    Raises:
+        InvalidError: It is one of Ray Client.
+    """
+    found = os.environ.get("RAY_ADDRESS") or _setting("ray_address") or "auto"
+    if "://" in found:
+        raise InvalidError(
+            f"RAY_ADDRESS is {found!r}: Ray Client cannot be used. Give host:port, as `ray start --address` takes it "
+            "(most often port 6379)."
+        )
+    return found
+
+
+def ray_python() -> str | None:
+    """`MODAL_LITE_RAY_PYTHON`, or the profile's: the interpreter for containers of a cluster. Default: Ray's there."""
+    return os.environ.get("MODAL_LITE_RAY_PYTHON") or _setting("ray_python")
+
+
+def advertise_url() -> str | None:
+    """`MODAL_LITE_ADVERTISE_URL`, or the profile's: where a cluster finds the server. Default: where that listens."""
+    return os.environ.get("MODAL_LITE_ADVERTISE_URL") or _setting("advertise_url")
 
 
 def environment_name(given: str | None = None) -> str:

@@ -159,3 +159,11 @@ def test_a_file_of_certificates_without_any(path: Path, tmp_path: Path, monkeypa
     (tmp_path / "none.pem").write_text("nothing")
     with pytest.raises(InvalidError, match="has no certificates"):
         address_of("https://work:8000").tls()
+
+
+def test_ray_client_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(InvalidError, match="Ray Client"):
+        config.ray_address()
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert config.ray_address() == "head:6379"

@@ -1,6 +1,5 @@
 """The contracts between layers, each with several implementations."""
 
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -24,6 +23,12 @@ from modal_lite.call_graph import InputInfo
 
 OnEnd = Callable[[OutputBatch | Exception], None]
 """Takes how a call ended."""
+
+
+OnMessage = Callable[[Any, memoryview], None]
+"""Takes a message of a channel, and its body."""
+OnClose = Callable[[Exception | None], None]
+"""Told that a channel has ended: None for an orderly end, else what broke it."""
 
 
 class Connection(Protocol):
@@ -61,8 +66,12 @@ class Connection(Protocol):
         """Sends a request whose answer does not matter. Never raises, never blocks."""
 
 
-class DataChannel(Protocol):
-    """The control plane's end of a container's data channel."""
+class ContainerChannel(Protocol):
+    """The control plane's end of one of a container's channels."""
+
+    @property
+    def closed(self) -> bool:
+        """True once either side has ended the connection."""
 
     def send(self, message: msgspec.Struct, payload: Payload = EMPTY) -> None:
         """Sends a frame, at once or in its turn. The payload's parts must not change until then."""
@@ -75,16 +84,20 @@ class PlacedContainer(Protocol):
     """The control plane's end of a container."""
 
     container_id: str
-    control: socket.socket
-    client: socket.socket
     stdout: int
     stderr: int
     pid: int | None
+    vanished: bool
+    """Nobody saw it end, so that `running` may tell of an earlier time."""
 
-    def open_data(
-        self, types: Any, on_message: Callable[[Any, memoryview], None], on_close: Callable[[Exception | None], None]
-    ) -> DataChannel:
+    def open_data(self, types: Any, on_message: OnMessage, on_close: OnClose) -> ContainerChannel:
         """Begins to read the data channel, on the loop that runs. Called once; the arguments are those of `Channel`."""
+
+    def open_control(self, types: Any, on_message: OnMessage, on_close: OnClose) -> ContainerChannel:
+        """The same for the control channel."""
+
+    def open_client(self, types: Any, on_message: OnMessage, on_close: OnClose) -> ContainerChannel:
+        """The same for the client channel."""
 
     def running(self) -> tuple[int, int] | None:
         """Lease and index of the input that runs, or that ran when the container died."""

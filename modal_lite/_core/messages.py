@@ -134,6 +134,13 @@ class ContainerSpec(msgspec.Struct, frozen=True, array_like=True):
     """Its control plane is a server's: deployed apps can be looked up over the client channel."""
     web: dict[str, WebConfig] = {}
     """What of it answers requests: methods by their names, the function itself under the empty one."""
+    memory: int | None = None
+    """MiB that it is to find free where it is placed."""
+    gpus: int = 0
+    """Devices that it is to have to itself."""
+    regions: tuple[str, ...] = ()
+    cloud: str | None = None
+    """Where it may be placed; anywhere, if these are not given."""
 
 
 # --- data channel ----------------------------------------------------------------------------------------------------

@@ -34,6 +34,11 @@ class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Cores that it has use for at most."""
     memory_limit: int | None = None
     """MiB of memory that a container can have at most."""
+    memory: int | None = None
+    """MiB that a container is to find free where it is placed."""
+    regions: tuple[str, ...] = ()
+    cloud: str | None = None
+    """Where its containers may be placed, on a cluster; anywhere, if these are not given."""
     gpus: int = 0
     """GPUs that a container has to itself."""
     max_inputs: int = 1

@@ -4,7 +4,8 @@ import os
 import socket
 from typing import Any
 
-from modal_lite._transport.channel import Channel, OnClose, OnMessage
+from modal_lite._core.interfaces import OnClose, OnMessage
+from modal_lite._transport.channel import Channel
 from modal_lite._transport.forks import close_in_forks
 from modal_lite._transport.progress import Progress
 from modal_lite._transport.shared_memory import SharedMemory, shared_file
@@ -19,6 +20,7 @@ class LocalContainer:
     def __init__(self, container_id: str) -> None:
         self.container_id = container_id
         self.pid: int | None = None
+        self.vanished = False
         self._progress = Progress()
         self._ours: list[socket.socket] = []
         self._theirs: list[socket.socket] = []
@@ -47,6 +49,14 @@ class LocalContainer:
     def open_data(self, types: Any, on_message: OnMessage, on_close: OnClose) -> Channel:
         """See `PlacedContainer`."""
         return Channel(self.data, types, on_message, on_close, self.memory)
+
+    def open_control(self, types: Any, on_message: OnMessage, on_close: OnClose) -> Channel:
+        """See `PlacedContainer`."""
+        return Channel(self.control, types, on_message, on_close)
+
+    def open_client(self, types: Any, on_message: OnMessage, on_close: OnClose) -> Channel:
+        """See `PlacedContainer`."""
+        return Channel(self.client, types, on_message, on_close)
 
     def remote_fds(self) -> list[int]:
         """The container's ends, in the order of `Descriptors`."""

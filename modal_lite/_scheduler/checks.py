@@ -42,7 +42,9 @@ class Checks:
         if due > now:
             self._timetable.look_again(container)
             return
-        if container.state is ContainerState.STARTING:
+        if container.state is ContainerState.STARTING and not container.placed:
+            self._end_idle(container, now)
+        elif container.state is ContainerState.STARTING:
             self._scaling.kill(container, "it was not ready within its startup_timeout", now)
             self._containers.start_failed(container.function, False, now)
             self._leasing.feed(now)

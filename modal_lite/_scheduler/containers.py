@@ -42,6 +42,22 @@ class Containers:
         self._leasing = leasing
         self._outcomes = outcomes
 
+    def awaits_place(self, event: on.ContainerAwaitsPlace, now: float) -> None:
+        """See `ContainerAwaitsPlace`."""
+        container = self._containers.get(event.container_id)
+        if container is not None and container.state is ContainerState.STARTING:
+            container.placed = False
+            self._timetable.look_again(container)
+
+    def placed(self, event: on.ContainerPlaced, now: float) -> None:
+        """See `ContainerPlaced`."""
+        container = self._containers.get(event.container_id)
+        if container is not None and not container.placed:
+            container.placed = True
+            if container.state is ContainerState.STARTING:
+                container.since = now
+                self._timetable.look_again(container)
+
     def ready(self, event: on.ContainerReady, now: float) -> None:
         """See `ContainerReady`."""
         container = known(self._containers, event.container_id, "container")

@@ -17,11 +17,18 @@ class Devices:
 
     Attributes:
         total: the devices that there are.
+        most: as many as there ever were. Those that are lost are held until the containers that had them are gone.
     """
 
     def __init__(self, containers: dict[str, Container]) -> None:
         self.total = 0
+        self.most = 0
         self._containers = containers
+
+    def found(self, total: int) -> None:
+        """There are so many from now on."""
+        self.total = total
+        self.most = max(self.most, total)
 
     def suffice(self, function: Function) -> bool:
         """True if one more container of the function may start, as far as devices go."""
@@ -32,7 +39,12 @@ class Devices:
     @property
     def free(self) -> int:
         """Devices that no container has."""
-        return self.total - sum([container.gpus for container in self._containers.values()])
+        return max(0, self.total - self.given)
+
+    @property
+    def given(self) -> int:
+        """Devices that containers have."""
+        return sum([container.gpus for container in self._containers.values()])
 
     def obtainable(self, function: Function) -> bool:
         """True if one more container of the function may start now, or after idle ones of others have made way."""

@@ -10,8 +10,17 @@ class Event(msgspec.Struct, frozen=True):
     """Something that happened outside the scheduler."""
 
 
+class CoresFound(Event, frozen=True):
+    """So many cores can be shared from now on."""
+
+    count: int
+
+
 class DevicesFound(Event, frozen=True):
-    """So many GPUs can be assigned. Comes before the first function that wants some; until then there are none."""
+    """So many GPUs can be assigned from now on; before there are none.
+
+    Where they are this machine's, it comes before the first function that wants some.
+    """
 
     count: int
 
@@ -78,6 +87,18 @@ class CallForgotten(Event, frozen=True):
     """Nobody will ask for this call again. What is unfinished of it is cancelled."""
 
     call_id: str
+
+
+class ContainerAwaitsPlace(Event, frozen=True):
+    """The container is to start where there is room for it, now or later: its startup timeout does not run."""
+
+    container_id: str
+
+
+class ContainerPlaced(Event, frozen=True):
+    """The container that awaited its place has it, and starts."""
+
+    container_id: str
 
 
 class ContainerReady(Event, frozen=True):

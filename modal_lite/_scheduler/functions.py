@@ -44,9 +44,15 @@ class Functions:
         self._leasing = leasing
         self._ending = ending
 
+    def cores_found(self, event: on.CoresFound, now: float) -> None:
+        """See `CoresFound`."""
+        self._cores.slots = max(1, event.count)
+        self._leasing.feed(now)
+
     def devices_found(self, event: on.DevicesFound, now: float) -> None:
         """See `DevicesFound`."""
-        self._devices.total = event.count
+        self._devices.found(event.count)
+        self._leasing.feed(now)
 
     def added(self, event: on.FunctionAdded, now: float) -> None:
         """See `FunctionAdded`."""

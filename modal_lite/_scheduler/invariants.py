@@ -24,7 +24,7 @@ def validate(scheduler: Scheduler) -> None:
     for function in scheduler.functions.values():
         assert function.backlog == backlog[function.function_id], function.function_id
         _validate_function(scheduler, function)
-    assert scheduler.devices.free >= 0, "a device is given to two containers"
+    assert scheduler.devices.given <= scheduler.devices.most, "a device is given to two containers"
 
 
 def _validate_finished(call: Call) -> None:

@@ -258,7 +258,8 @@ def next_check(container: Container) -> float | None:
     function = container.function
     settings = function.settings
     if container.state is ContainerState.STARTING:
-        return container.since + settings.startup_timeout
+        # One without a place may prove to be needed no more, as one that idles.
+        return container.since + (settings.startup_timeout if container.placed else settings.scaledown_window)
     if container.state is ContainerState.STOPPING:
         return container.since + INTERRUPT_GRACE + settings.exit_grace
     if not container.leases:

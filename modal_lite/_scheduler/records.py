@@ -153,6 +153,8 @@ class Container(msgspec.Struct, eq=False):
     """Nobody has told it to end: it is about to, by itself."""
     active: bool = False
     """It counts against the cores: starting, or running an input that does not wait."""
+    placed: bool = True
+    """False while there is no place for it to start in."""
     gpus: int = 0
     """Devices that it has to itself; none if there are fewer than it wants, for then it cannot start."""
     looked: float = 0.0

@@ -60,6 +60,7 @@ class Scheduler:
         functions = Functions(self.functions, self.calls, timetable, cores, devices, scaling, leasing, calls)
         self._checks = Checks(timetable, scaling, leasing, containers)
         self._handlers: dict[type[on.Event], Callable[[Any, float], None]] = {
+            on.CoresFound: functions.cores_found,
             on.DevicesFound: functions.devices_found,
             on.FunctionAdded: functions.added,
             on.FunctionChanged: functions.changed,
@@ -69,6 +70,8 @@ class Scheduler:
             on.InputsClosed: calls.inputs_closed,
             on.CallCancelled: calls.cancelled,
             on.CallForgotten: calls.forgotten,
+            on.ContainerAwaitsPlace: containers.awaits_place,
+            on.ContainerPlaced: containers.placed,
             on.ContainerReady: containers.ready,
             on.ContainerWaiting: containers.waiting,
             on.ContainerLeaving: containers.leaving,

@@ -36,7 +36,9 @@ class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of what was printed."""
 
     lines: Annotated[int, msgspec.Meta(ge=1, le=MAX_LINES)] = 1000
-    """So many at most, the last ones."""
+    """So many at most, the last ones; with `after` the first ones, and what was written together with the last."""
+    after: Annotated[float, msgspec.Meta(ge=0, le=1e12)] | UnsetType = UNSET
+    """Only those written after this time."""
 
 
 class OfVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,6 +167,47 @@ class DashboardLink(msgspec.Struct, frozen=True):
     """What is to follow the server's address; it logs in whoever comes first."""
 
 
+class NodeView(msgspec.Struct, frozen=True):
+    """A machine of the cluster."""
+
+    node_id: str
+    address: str
+    cpus: float
+    gpus: float
+    memory: int
+    """MiB."""
+    labels: dict[str, str]
+    containers: int
+    """Those of this server that have their place there."""
+
+
+class PendingView(msgspec.Struct, frozen=True):
+    """A container that has no place yet."""
+
+    container_id: str
+    function: str
+    seconds: float
+    """Since it was asked for."""
+    reason: str
+    """Why, as far as that is known; empty for the first seconds."""
+
+
+class ClusterView(msgspec.Struct, frozen=True):
+    """The cluster that containers run on."""
+
+    address: str
+    """Of Ray."""
+    url: str
+    """Where its machines find this server."""
+    connected: bool
+    trouble: str
+    """Why there is no connection to Ray, if there is none. Containers that run go on."""
+    nodes: list[NodeView]
+    containers: int
+    """Those that run."""
+    pending: list[PendingView]
+
+
 class Failed(msgspec.Struct, frozen=True):
     """Why a request was refused."""
 
@@ -199,6 +242,7 @@ OPERATIONS = (
         Nothing,
         DashboardLink,
     ),
+    Operation("cluster", "GET", "/v1/cluster", "The cluster; refused if containers run here.", Nothing, ClusterView),
     Operation("list_apps", "GET", "/v1/apps", "All apps, oldest first.", OfEnvironment, list[AppView]),
     Operation("app", "GET", _ONE, "An app.", Nothing, AppView),
     Operation("history", "GET", f"{_ONE}/history", "The versions of an app, newest first.", Nothing, list[VersionView]),

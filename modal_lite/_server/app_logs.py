@@ -1,6 +1,7 @@
 """What the containers of deployed apps write, in a file for each app."""
 
 import asyncio
+import math
 import os
 import time
 from collections import deque
@@ -18,6 +19,10 @@ MAX_BYTES = 16 << 20
 
 MAX_WATCHED = 1000
 """Lines that are kept for somebody who is slower than the app that writes them; the newest."""
+_TICK = 1e-6
+"""Seconds between two writes at least, by what the lines say."""
+_END = 64 << 10
+"""Bytes of a file's end that are searched first for what is new."""
 
 
 class LogLine(msgspec.Struct, frozen=True):
@@ -64,12 +69,18 @@ class AppLogs:
         self._folder = folder
         self._files: dict[str, BinaryIO] = {}
         self._watchers: dict[str, set[LogWatcher]] = {}
+        self._latest: dict[str, float] = {}
+        """The time of the last lines of an app; no two writes have the same."""
+        self._followed: dict[str, float] = {}
+        """When somebody last asked for what is new of an app."""
 
     def write(self, written: Written) -> None:
         """Adds what a container wrote. Raises OSError."""
         if written.transient:
             return
-        now, function = time.time(), written.function
+        function = written.function
+        now = max(time.time(), self._latest.get(function.app_id, 0.0) + _TICK)
+        self._latest[function.app_id] = now
         lines = [
             LogLine(now, function.tag, written.container_id, written.input_id, written.stream, text)
             for text in written.lines
@@ -105,8 +116,31 @@ class AppLogs:
             if not watchers:
                 self._watchers.pop(app_id, None)
 
+    def read_new(self, app_id: str, count: int, after: float) -> list[LogLine]:
+        """The first lines of those written after this time: so many, and what was written together with the last.
+
+        Costs next to nothing if there are none. Raises OSError.
+        """
+        self._followed[app_id] = time.time()
+        if self._latest.get(app_id, math.inf) <= after:
+            return []
+        lines: list[LogLine] = []
+        for path in (self._path(app_id), self._path(app_id, ".1")):
+            if path.exists():
+                found = _end_of(path, after)
+                lines[:0] = [line for line in found if line.time > after]
+                if len(lines) < len(found):
+                    break  # What is before is older.
+        return [line for line in lines if line.time <= lines[min(count, len(lines)) - 1].time]
+
+    def followed(self, since: float) -> set[str]:
+        """The apps whose new lines somebody has asked for since then."""
+        self._followed = {app_id: asked for app_id, asked in self._followed.items() if asked >= since}
+        return set(self._followed)
+
     def remove(self, app_id: str) -> None:
         """Deletes what an app wrote. Raises OSError."""
+        self._latest.pop(app_id, None)
         file = self._files.pop(app_id, None)
         if file is not None:
             file.close()
@@ -127,3 +161,17 @@ class AppLogs:
 
     def _path(self, app_id: str, suffix: str = "") -> Path:
         return self._folder / f"{app_id}.jsonl{suffix}"
+
+
+def _end_of(path: Path, after: float) -> list[LogLine]:
+    """The file's last lines: all that were written after this time, and perhaps some before. Raises OSError."""
+    size, wanted = path.stat().st_size, _END
+    with path.open("rb") as file:
+        while True:
+            file.seek(start := max(0, size - wanted))
+            # Where it does not begin with the file, the first may be part of a line.
+            lines = file.read(size - start).splitlines(keepends=True)[start > 0 :]
+            whole = [line for line in lines if line.endswith(b"\n")]
+            if start == 0 or (whole and msgspec.json.decode(whole[0], type=LogLine).time <= after):
+                return [msgspec.json.decode(line, type=LogLine) for line in whole]
+            wanted *= 4

@@ -10,7 +10,6 @@ from modal_lite._core.messages import FromContainer, FromContainerControl
 from modal_lite._core.requests import FunctionDefinition
 from modal_lite._server.logs import OutputReader
 from modal_lite._server.memory_deaths import OomKills, suspect_limit
-from modal_lite._transport.channel import Channel
 
 EXIT_WAIT = 0.25
 """Seconds between a container's connection and its process ending, or the reverse, before it counts as gone."""
@@ -55,8 +54,8 @@ class ContainerLink:
         self.data = placed.open_data(
             FromContainer, lambda message, body: on_message(self, message, body), self._data_closed
         )
-        self.control = Channel(
-            placed.control, FromContainerControl, lambda message, body: on_control(self, message), lambda error: None
+        self.control = placed.open_control(
+            FromContainerControl, lambda message, body: on_control(self, message), lambda error: None
         )
         self.stdout = OutputReader(placed.stdout, lambda lines, transient: on_lines(self, "stdout", lines, transient))
         self.stderr = OutputReader(placed.stderr, lambda lines, transient: on_lines(self, "stderr", lines, transient))

@@ -6,22 +6,23 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import IO
+from typing import IO, Any
 
-import msgspec
 from aiohttp import web
 
 from modal_lite._core.data_directory import DataDirectory, ServerInfo
 from modal_lite._core.tokens import SHORTEST, Tokens
+from modal_lite._placement.forking import OnExit
 from modal_lite._placement.local import LocalPlacer
 from modal_lite._server.app_logs import AppLogs
+from modal_lite._server.arrivals import Arrivals
 from modal_lite._server.dashboard.sockets import dashboard_sockets
 from modal_lite._server.doorkeeper import REQUEST_WAIT, Doorkeeper
 from modal_lite._server.http import HttpInterface
+from modal_lite._server.listening import Listen, check_cluster, cluster_settings, tls_context, url_of
 from modal_lite._server.logs import Written
 from modal_lite._server.observed_plane import ObservedPlane
 from modal_lite._server.remote_sessions import RemoteSessions
@@ -35,20 +36,6 @@ logger = logging.getLogger("modal_lite.server")
 DRAIN = 5.0
 """Seconds that calls under way have to end after SIGTERM. Those that are stored go on at the next start."""
 _DRAIN_POLL = 0.05
-
-
-class Listen(msgspec.Struct, frozen=True):
-    """Where a server listens besides its Unix socket."""
-
-    host: str | None = None
-    port: int | None = None
-    token: str | None = None
-    certificate: str | None = None
-    """File with a TLS certificate and its key; None: no TLS."""
-    hostnames: tuple[str, ...] = ()
-    """Names under which browsers may reach the dashboard, besides addresses and the machine's own name."""
-    version: str = ""
-    """Of this package, for those who ask."""
 
 
 def run_server(directory: DataDirectory, listen: Listen, on_ready: Callable[[ServerInfo], None]) -> None:
@@ -68,7 +55,7 @@ def run_server(directory: DataDirectory, listen: Listen, on_ready: Callable[[Ser
 
 def _check(directory: DataDirectory, listen: Listen) -> None:
     """Raises InvalidError for what it cannot listen with."""
-    if listen.port is None and (listen.host is not None or listen.certificate is not None):
+    if listen.port is None and listen.cluster is None and (listen.host or listen.certificate):
         raise InvalidError("--host and --certificate are for TCP: give --port as well.")
     if listen.port is not None and not listen.token and not Tokens(directory.tokens).all():
         raise InvalidError(
@@ -80,7 +67,8 @@ def _check(directory: DataDirectory, listen: Listen) -> None:
             f"A token of {len(listen.token)} characters can be guessed; it must have {SHORTEST}. "
             "`modal-lite token new` makes one."
         )
-    _tls(listen)
+    tls_context(listen)
+    check_cluster(listen)
 
 
 def _locked(directory: DataDirectory) -> IO[bytes]:
@@ -103,17 +91,20 @@ async def _serve(directory: DataDirectory, listen: Listen, on_ready: Callable[[S
     store = SqliteStore(directory.state)
     logs = AppLogs(directory.app_logs)
     try:
-        service = _make_service(directory, store, logs)
+        tcp = _tcp_socket(listen)
+        arrivals = Arrivals()
+        cluster = None if tcp is None else cluster_settings(directory, listen, tcp.getsockname()[1])
+        service = _make_service(directory, store, logs, cluster, arrivals)
         sessions = RemoteSessions(service)
         sockets, dashboard = ([], "") if listen.port is not None else dashboard_sockets(directory.path)
         url = _url(directory, listen)
         info = ServerInfo(os.getpid(), url, listen.version, time.time(), dashboard or url)
         doorkeeper = Doorkeeper(Tokens(directory.tokens), listen.token)
         hostnames = listen.hostnames if listen.host is None else (*listen.hostnames, listen.host)
-        interface = HttpInterface(service, sessions, logs, info, doorkeeper, hostnames)
+        interface = HttpInterface(service, sessions, logs, info, doorkeeper, arrivals, hostnames)
         try:
             await service.open()
-            async with _listening(directory, listen, interface.application, sessions, doorkeeper, sockets):
+            async with _listening(directory, listen, interface.application, sessions, doorkeeper, tcp, sockets):
                 directory.write_info(info)
                 logger.info("listening", extra={"url": info.url, "pid": info.pid, "version": info.version})
                 on_ready(info)
@@ -135,7 +126,19 @@ async def _serve(directory: DataDirectory, listen: Listen, on_ready: Callable[[S
         logger.info("ended")
 
 
-def _make_service(directory: DataDirectory, store: SqliteStore, logs: AppLogs) -> ServerService:
+def _tcp_socket(listen: Listen) -> socket.socket | None:
+    """What it listens on besides the Unix socket, None for nothing; the caller closes it. Raises OSError."""
+    if listen.port is None and listen.cluster is None:
+        return None
+    # For a cluster there has to be a port, whichever; without a token it is of use to containers alone.
+    host, port = listen.host or "127.0.0.1", listen.port or 0
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    return socket.create_server((host, port), family=family, backlog=1024)
+
+
+def _make_service(
+    directory: DataDirectory, store: SqliteStore, logs: AppLogs, cluster: Any, arrivals: Arrivals
+) -> ServerService:
     def on_output(written: Written) -> None:
         try:
             logs.write(written)
@@ -144,7 +147,17 @@ def _make_service(directory: DataDirectory, store: SqliteStore, logs: AppLogs) -
 
     def make_plane(service: Service) -> ObservedPlane:
         assert isinstance(service, ServerService)
-        return ObservedPlane(LocalPlacer, service.catalogue.environment, service, on_output)
+        environment = service.catalogue.environment
+        if cluster is None:
+            return ObservedPlane(LocalPlacer, environment, service, on_output)
+        from modal_lite._placement.ray_placer import RayPlacer  # here: few servers have a cluster
+
+        def make_placer(on_exit: OnExit) -> RayPlacer:
+            arrivals.placer = RayPlacer(on_exit, lambda event: plane.happened(event), cluster)
+            return arrivals.placer
+
+        plane = ObservedPlane(make_placer, environment, service, on_output, False)
+        return plane
 
     return ServerService(make_plane, store, directory.snapshots, logs)
 
@@ -156,6 +169,7 @@ async def _listening(
     application: web.Application,
     sessions: RemoteSessions,
     doorkeeper: Doorkeeper,
+    tcp_socket: socket.socket | None,
     sockets: list[socket.socket],
 ) -> AsyncIterator[None]:
     runner = web.AppRunner(
@@ -175,17 +189,15 @@ async def _listening(
             await web.UnixSite(runner, str(path)).start()
         finally:
             os.umask(before)
-        if listen.port is not None:
-            tls = _tls(listen)
+        if tcp_socket is not None:
+            tls = tls_context(listen)
             # Not aiohttp's TCPSite, which sets no limit to the handshake.
             tcp.append(
                 await asyncio.get_running_loop().create_server(
                     server,
-                    listen.host or "127.0.0.1",
-                    listen.port,
+                    sock=tcp_socket,
                     ssl=tls,
                     ssl_handshake_timeout=None if tls is None else REQUEST_WAIT,
-                    reuse_address=True,
                 )
             )
         for sock in sockets:
@@ -208,21 +220,8 @@ async def _drain(service: ServerService, at_once: asyncio.Event) -> None:
         await asyncio.sleep(_DRAIN_POLL)
 
 
-def _tls(listen: Listen) -> ssl.SSLContext | None:
-    if listen.certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(listen.certificate)
-    except OSError as error:  # ssl.SSLError among them
-        raise InvalidError(
-            f"--certificate {listen.certificate} must be a PEM file of a certificate and its key: {error}."
-        ) from None
-    return context
-
-
 def _url(directory: DataDirectory, listen: Listen) -> str:
     if listen.port is None:
         return f"unix://{directory.socket}"
     scheme = "http" if listen.certificate is None else "https"
-    return f"{scheme}://{listen.host or '127.0.0.1'}:{listen.port}"
+    return url_of(scheme, listen.host or "127.0.0.1", listen.port)

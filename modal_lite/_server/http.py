@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from modal_lite._core.data_directory import ServerInfo
+from modal_lite._core.placed_messages import CONTAINER_PATH
 from modal_lite._core.requests import CancelCall
 from modal_lite._core.stored import StoredCall
 from modal_lite._server.api import (
@@ -18,6 +19,7 @@ from modal_lite._server.api import (
     AppView,
     CallView,
     Cancelling,
+    ClusterView,
     DashboardLink,
     Failed,
     FunctionView,
@@ -32,6 +34,7 @@ from modal_lite._server.api import (
     VersionView,
 )
 from modal_lite._server.app_logs import AppLogs, LogLine
+from modal_lite._server.arrivals import Arrivals
 from modal_lite._server.catalogue import DeployedApp, split_version
 from modal_lite._server.dashboard.guard import MAX_FORM
 from modal_lite._server.dashboard.pages import PREFIX, Dashboard, see_other
@@ -59,6 +62,7 @@ class HttpInterface:
         logs: What containers wrote.
         info: What the server says of itself.
         doorkeeper: Admits requests.
+        arrivals: Serves the connections of containers elsewhere, and admits them.
         hostnames: Names under which browsers may reach the dashboard.
     """
 
@@ -69,12 +73,14 @@ class HttpInterface:
         logs: AppLogs,
         info: ServerInfo,
         doorkeeper: Doorkeeper,
+        arrivals: Arrivals,
         hostnames: tuple[str, ...] = (),
     ) -> None:
         self._service = service
         self._logs = logs
         self._info = info
         self._doorkeeper = doorkeeper
+        self._arrivals = arrivals
         self._dashboard = Dashboard(service, logs, info, doorkeeper, hostnames)
         # No other request than the dashboard's forms has a body that is read.
         self.application = web.Application(
@@ -83,6 +89,7 @@ class HttpInterface:
         for operation in OPERATIONS:
             self.application.router.add_route(operation.method, operation.path, self._handler(operation))
         self.application.router.add_get(SESSION, sessions.handle)
+        self.application.router.add_get(CONTAINER_PATH, arrivals.handle)
         for path in _DOORS:
             self.application.router.add_get(path, _to_dashboard)
         self.application.add_subapp(PREFIX, self._dashboard.application)
@@ -99,9 +106,10 @@ class HttpInterface:
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        to_dashboard = request.path in _DOORS or request.path.startswith(f"{PREFIX}/")
-        # It has sessions of its own, and a page for those who have none.
-        if not to_dashboard and not self._doorkeeper.admits(request):
+        # These have keys and sessions of their own; the dashboard has a page for those who have none.
+        others = (*_DOORS, CONTAINER_PATH)
+        admitted = request.path in others or request.path.startswith(f"{PREFIX}/")
+        if not admitted and not self._doorkeeper.admits(request):
             raise AuthError("This server asks for a token.")
         return await handler(request)
 
@@ -126,6 +134,9 @@ class HttpInterface:
 
     async def _dashboard_link(self, request: web.Request, query: Nothing) -> DashboardLink:
         return DashboardLink(self._info.dashboard, self._dashboard.link(token_digest(request)))
+
+    async def _cluster(self, request: web.Request, query: Nothing) -> ClusterView:
+        return self._arrivals.view()
 
     # --- apps --------------------------------------------------------------------------------------------------------
 
@@ -156,7 +167,10 @@ class HttpInterface:
         return self._service.describe_functions(self._find(request))
 
     async def _logs_of_app(self, request: web.Request, query: Lines) -> list[LogLine]:
-        return self._logs.read(self._find(request).stored.app_id, query.lines)
+        app_id = self._find(request).stored.app_id
+        if query.after is UNSET:
+            return self._logs.read(app_id, query.lines)
+        return self._logs.read_new(app_id, query.lines, query.after)
 
     async def _stop(self, request: web.Request, query: Nothing) -> AppView:
         app = self._find(request)

@@ -77,6 +77,7 @@ class ControlPlane:
         environment: of a function's containers; read anew for each.
         service: answers the calls of user code in the containers.
         on_output: gets what containers write.
+        gives_gpus: it decides which GPUs a container has; else whoever places containers does.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ControlPlane:
         environment: Callable[[FunctionDefinition], Environment],
         service: Connection,
         on_output: Callable[[Written], None],
+        gives_gpus: bool = True,
     ) -> None:
         self.scheduler = Scheduler(_cores(), lambda: new_id("ta"))
         self.functions: dict[str, FunctionDefinition] = {}
@@ -95,7 +97,7 @@ class ControlPlane:
         self._start_failures: dict[str, Output] = {}
         self._hurried: set[str] = set()
         """Functions that are being removed without time for exit hooks."""
-        self._gpus = Gpus()
+        self._gpus = Gpus() if gives_gpus else None
         self._placer = make_placer(self._container_exited)
         self._environment = environment
         self._service = service
@@ -143,7 +145,7 @@ class ControlPlane:
 
     async def find_gpus(self) -> None:
         """Looks for GPUs, once. To be called before a function that wants some is added."""
-        if self._gpus.devices is None:
+        if self._gpus is not None and self._gpus.devices is None:
             # A thread that is gone afterwards, which the loop's own would not be.
             with ThreadPoolExecutor(1) as thread:
                 found = await self._loop.run_in_executor(thread, present_gpus)
@@ -215,14 +217,17 @@ class ControlPlane:
 
     def _start_container(self, command: commands.StartContainer) -> None:
         definition = self.functions[command.function_id]
-        gpus = self._gpus.take(command.container_id, definition.settings.gpus)
-        if gpus is None:
-            self._not_started(command, Failure(FailureKind.INVALID, self._gpus.describe_lack(definition)), True)
-            return
+        gpus = ""
+        if self._gpus is not None:
+            taken = self._gpus.take(command.container_id, definition.settings.gpus)
+            if taken is None:
+                self._not_started(command, Failure(FailureKind.INVALID, self._gpus.describe_lack(definition)), True)
+                return
+            gpus = taken
         try:
             placed = self._placer.start(self._spec(command.container_id, definition, gpus))
         except OSError as error:
-            self._gpus.give_back(command.container_id)
+            self._give_back_gpus(command.container_id)
             message = f"A container of {definition.tag} could not be started: {error}."
             self._not_started(command, Failure(FailureKind.LOST, message), False)
             return
@@ -276,6 +281,10 @@ class ControlPlane:
             settings.runs_program,
             environment.on_server,
             definition.web,
+            settings.memory,
+            settings.gpus,
+            settings.regions,
+            settings.cloud,
         )
 
     def _waiting_of(self, container_id: str) -> Callable[[int], None]:
@@ -485,6 +494,20 @@ class ControlPlane:
         input_id = None if container is None or running is None else container.input_id(*running)
         self._on_output(Written(link.definition, link.container_id, input_id, stream, lines, transient))
 
+    def _give_back_gpus(self, container_id: str) -> None:
+        if self._gpus is not None:
+            self._gpus.give_back(container_id)
+
+    def _ran(self, link: ContainerLink) -> tuple[int, int] | None:
+        """Lease and index of the input that ran when the container ended."""
+        container = self.scheduler.containers.get(link.container_id)
+        if link.placed.vanished and container is not None and container.leases:
+            # With its machine, as far as anybody knows: then the next that was due is taken to be what ran, so that
+            # an input that takes machines down is not tried for ever.
+            head = container.leases[0]
+            return head.lease_id, head.reported
+        return link.placed.running()
+
     def _container_exited(self, container_id: str, status: int | None, reason: str) -> None:
         link = self.links.get(container_id)
         if link is not None:
@@ -492,13 +515,13 @@ class ControlPlane:
 
     def _container_gone(self, link: ContainerLink) -> None:
         container_id = link.container_id
-        running = link.placed.running()
+        running = self._ran(link)
         if not link.stopping and not link.start_error:
             logger.info("container %s of %s %s", container_id, link.definition.tag, link.describe_end())
         self._note_failed_start(link)
         self.sessions.pop(container_id).close()
         self.terminals.gone(link)
-        self._gpus.give_back(container_id)
+        self._give_back_gpus(container_id)
         self.happened(events.ContainerGone(container_id, running, link.start_error))
         del self.links[container_id]
         link.close()

@@ -76,6 +76,8 @@ EPHEMERAL = 5.0
 """Seconds between two looks for apps that nobody needs any more."""
 EXPIRY = 600.0
 """Seconds between two looks for results that have expired."""
+FOLLOWED = 10.0
+"""Seconds since its output was last asked for, in which an app is in use."""
 ABANDONED = 90.0
 """Seconds after a restart in which a client may go on with a `spawn_map` that it had not finished."""
 _KEPT = (CallKind.SPAWNED, CallKind.DETACHED)
@@ -112,7 +114,7 @@ class ServerService(Service):
             LookUpApp: self._look_up_app,
             Hello: _greet,
             OpenApp: _refuse_open,
-            CloseApp: _refuse_open,
+            CloseApp: self._close_app,
         }
 
     async def open(self) -> None:
@@ -260,6 +262,12 @@ class ServerService(Service):
             self.catalogue.roll_back(app, app.previous if version is None else version)
             self._firing.changed()
             return await self._deployed(app)
+
+    async def _close_app(self, request: CloseApp, payload: Payload) -> Reply:
+        for app in self.catalogue.apps():
+            if app.stored.app_id == request.app_id and app.is_deployed and app.current.ephemeral:
+                await self.stop_app(app)
+        return DONE
 
     async def stop_app(self, app: DeployedApp) -> None:
         """Ends an app: its calls are cancelled, its containers stopped; returns when they are gone."""
@@ -543,7 +551,7 @@ class ServerService(Service):
         return call.num_inputs if isinstance(call, DurableCall) else 0
 
     async def _stop_ephemeral(self) -> None:
-        """Stops the apps of `run --detach` that have been without a call at two looks."""
+        """Stops the apps of `run --detach`, and of programs that have ended, that were unused at two looks."""
         idle: set[str] = set()
         while True:
             await asyncio.sleep(EPHEMERAL)
@@ -552,6 +560,7 @@ class ServerService(Service):
                 for call in self._running().scheduler.calls.values()
                 if not call.finished
             }
+            busy |= self._logs.followed(time.time() - FOLLOWED)
             apps = [app for app in self.catalogue.apps() if app.is_deployed and app.current.ephemeral]
             unused = [app for app in apps if app.stored.app_id not in busy]
             for app in unused:
@@ -623,5 +632,7 @@ async def _greet(request: Hello, payload: Payload) -> Reply:
     return DONE
 
 
-async def _refuse_open(request: OpenApp | CloseApp, payload: Payload) -> Reply:
-    raise InvalidError("A server runs apps that are deployed; app.run() runs them in the program itself.")
+async def _refuse_open(request: OpenApp, payload: Payload) -> Reply:
+    raise InvalidError(
+        "A server runs apps that are deployed; app.run() runs them in the program itself, unless MODAL_LITE_PLACER=ray."
+    )

@@ -33,7 +33,6 @@ from modal_lite._core.requests import (
     RunCall,
     StartCall,
 )
-from modal_lite._transport.channel import Channel
 from modal_lite.exception import Error, ExecutionError
 
 logger = logging.getLogger("modal_lite.plane")
@@ -55,7 +54,7 @@ class ClientSession:
         self._on_waiting = on_waiting
         self._every = every
         self._waits = 0
-        self._channel = Channel(placed.client, FromClient, self._answers.received, lambda error: self.close())
+        self._channel = placed.open_client(FromClient, self._answers.received, lambda error: self.close())
 
     def close(self) -> None:
         """Cancels what is under way and closes the channel. Safe to call again."""

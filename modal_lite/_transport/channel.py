@@ -7,20 +7,17 @@ others follow together when the turn ends: a system call, and a wake-up of the o
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from modal_lite._core.interfaces import OnClose, OnMessage
 from modal_lite._core.payload import EMPTY, Payload
 from modal_lite._transport.frames import FrameDecoder, ProtocolError, drop_sent, encode, next_batch, views
 from modal_lite._transport.shared_memory import SharedMemory
 
 _READS_PER_WAKE = 8
 """How often one channel reads before the others get their turn."""
-
-OnMessage = Callable[[Any, memoryview], None]
-OnClose = Callable[[Exception | None], None]
 
 
 class Channel:

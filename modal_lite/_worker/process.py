@@ -22,10 +22,10 @@ _LARGEST_KEPT = 32 << 20
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def die_with(parent_pid: int) -> None:
-    """Has the system kill this process when its parent is gone, where the system can (Linux)."""
+def die_with(parent_pid: int, signum: int = signal.SIGKILL) -> None:
+    """Has the system send this process the signal when its parent is gone, where the system can (Linux)."""
     if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _libc.prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
     if os.getppid() != parent_pid:
         os._exit(1)
 

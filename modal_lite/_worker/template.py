@@ -35,7 +35,7 @@ from modal_lite._core.messages import (
     ToTemplate,
 )
 from modal_lite._core.payload import Payload
-from modal_lite._core.process_group import kill_group
+from modal_lite._core.process_group import kill_group, kill_sessions
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._worker.entry import Descriptors, run_container
 from modal_lite._worker.process import die_with, keep_memory
@@ -214,13 +214,13 @@ class Template:
         kill_group(pid)
         if pid in self._with_terminal:
             self._with_terminal.discard(pid)
-            _kill_sessions({pid})
+            kill_sessions({pid})
 
     def _end_all(self) -> None:
         for pid in self._containers.keys() - self._snapshots:
             os.kill(pid, signal.SIGKILL)
         # Any of them may have asked for a terminal.
-        _kill_sessions(set(self._containers) - self._snapshots)
+        kill_sessions(set(self._containers) - self._snapshots)
         # These see their own connections end, too, and end what their containers have left running.
         deadline = time.monotonic() + _END_WAIT
         while self._containers:
@@ -233,24 +233,6 @@ class Template:
                 for pid in self._snapshots:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(_POLL)
-
-
-def _kill_sessions(leaders: set[int]) -> None:
-    """Ends what shells in containers have left running: the jobs of an interactive shell have groups of their own.
-
-    Where there is no /proc, the SIGHUP that they get with the end of their terminal has to do.
-    """
-    for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():
-        if not entry.isdecimal():
-            continue
-        try:
-            with open(f"/proc/{entry}/stat", "rb") as file:
-                # The name, in parentheses, may contain anything; behind it: state, parent, group, session.
-                session = int(file.read().rpartition(b")")[2].split()[3])
-            if session in leaders and int(entry) not in leaders:
-                os.kill(int(entry), signal.SIGKILL)
-        except (OSError, ValueError, IndexError):
-            continue  # It has ended meanwhile.
 
 
 def _do_nothing(signum: int, frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ import sys
 import click
 
 from modal_lite.cli.app import app
+from modal_lite.cli.cluster import cluster
 from modal_lite.cli.dashboard import dashboard
 from modal_lite.cli.deploy import deploy
 from modal_lite.cli.profile import profile
@@ -53,6 +54,7 @@ def commands(context: click.Context) -> None:
 commands.add_command(run)
 commands.add_command(shell)
 commands.add_command(server)
+commands.add_command(cluster)
 commands.add_command(deploy)
 commands.add_command(serve)
 commands.add_command(app)

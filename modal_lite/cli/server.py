@@ -19,6 +19,7 @@ Examples:
   modal-lite server start
   modal-lite server status
   modal-lite server run --host 0.0.0.0 --port 8000 --token "$TOKEN"
+  modal-lite server start --placer ray --host 0.0.0.0 --port 8000
 """
 
 
@@ -43,6 +44,12 @@ def _listening(command: Any) -> Any:
             help="A name that browsers reach the dashboard by; more than one can be.",
         ),
         click.option("--host", default=None, help="Listen at this address. Default: 127.0.0.1."),
+        click.option("--advertise", help="URL at which a cluster finds the server; MODAL_LITE_ADVERTISE_URL."),
+        click.option(
+            "--placer",
+            type=click.Choice(config.PLACERS),
+            help="Run containers on this machine, or on the cluster of RAY_ADDRESS; MODAL_LITE_PLACER.",
+        ),
     ):
         command = option(command)
     return command
@@ -57,10 +64,13 @@ def run(
     port: int | None,
     token: str | None,
     certificate: str | None,
+    advertise: str | None,
+    placer: str | None,
     background: bool,
 ) -> None:
     """Run the server in the foreground, until Ctrl-C."""
-    from modal_lite._server.daemon import Listen, run_server
+    from modal_lite._server.daemon import run_server
+    from modal_lite._server.listening import Cluster, Listen
     from modal_lite._server.server_log import log_to
 
     # The process's environment is what containers begin with.
@@ -75,13 +85,23 @@ def run(
             click.echo(f"Server {info.url} runs. Ctrl-C ends it.", err=True)
 
     with refusals():
-        run_server(data_directory(), Listen(host, port, token, certificate, hostnames, modal_lite.__version__), show)
+        cluster = None
+        if (placer or config.placer()) == "ray":
+            cluster = Cluster(config.ray_address(), advertise or config.advertise_url(), config.ray_python())
+        listen = Listen(host, port, token, certificate, hostnames, modal_lite.__version__, cluster)
+        run_server(data_directory(), listen, show)
 
 
 @server.command(epilog="Example: modal-lite server start")
 @_listening
 def start(
-    host: str | None, hostnames: tuple[str, ...], port: int | None, token: str | None, certificate: str | None
+    host: str | None,
+    hostnames: tuple[str, ...],
+    port: int | None,
+    token: str | None,
+    certificate: str | None,
+    advertise: str | None,
+    placer: str | None,
 ) -> None:
     """Start the server in the background, unless it runs."""
     with refusals():
@@ -92,6 +112,7 @@ def start(
     absolute = None if certificate is None else os.path.abspath(certificate)  # it runs in its own folder
     options = [("--host", host), ("--port", port), ("--certificate", absolute)]
     options += [("--hostname", name) for name in hostnames]
+    options += [("--advertise", advertise), ("--placer", placer)]
     words = [str(word) for name, value in options if value is not None for word in (name, value)]
     with refusals():
         info = start_server(data_directory(), words, token)

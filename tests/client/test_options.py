@@ -115,12 +115,12 @@ def test_options_without_effect_are_said_once_at_the_users_line(monkeypatch: pyt
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(3):
-            scratch.function(region="eu", cloud="any", name="a")(plain)
+            scratch.function(mounts=["a"], interactive=True, name="a")(plain)
         same.with_options(volumes={"/data": object()})
         modal_lite.App("with an image", image=modal_lite.Image.debian_slim())
     assert [str(w.message).split("=")[0] for w in caught] == [
-        "The option region",
-        "The option cloud",
+        "The option mounts",
+        "The option interactive",
         "The option volumes",
         "The option image",
     ]
@@ -188,21 +188,23 @@ def test_former_names_work() -> None:
     assert function.tag == "old"
 
 
-def test_a_schedule_is_said_to_need_a_deployment_where_the_app_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schedules_and_places_are_said_to_have_no_effect_where_the_app_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_options, "_said", set())
     scheduled = modal_lite.App("scheduled")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         scheduled.function(schedule=modal_lite.Period(days=1))(plain)
-        scheduled.function(schedule=modal_lite.Cron("0 9 * * 1-5"), name="second")(plain)
+        scheduled.function(schedule=modal_lite.Cron("0 9 * * 1-5"), name="second", region="eu", cloud="any")(plain)
         assert caught == []
         for _ in range(2):
             with scheduled.run():
                 pass
     assert [str(w.message) for w in caught] == [
-        "The schedule of plain has no effect in app.run(): only functions of a deployed app run by themselves."
+        "The schedule of plain has no effect in app.run(): only functions of a deployed app run by themselves.",
+        "The option region= of second has no effect here: it chooses machines of a cluster.",
+        "The option cloud= of second has no effect here: it chooses machines of a cluster.",
     ]
-    assert caught[0].filename == __file__
+    assert {w.filename for w in caught} == {__file__}
 
 
 def test_a_function_with_a_schedule_needs_no_arguments() -> None:

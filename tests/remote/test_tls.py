@@ -143,6 +143,15 @@ def test_tokens_that_can_be_guessed(own_server: Server) -> None:
     assert refused.returncode == 1 and "can be guessed" in refused.stderr
 
 
+def test_a_cluster_connects_without_tls(own_server: Server, certificate: Path) -> None:
+    words = ("server", "run", "--placer", "ray", "--port", 1, "--token", "t" * 40)
+    for url in ("https://somewhere:9", "somewhere:9", "http://somewhere:99999"):
+        refused = own_server.cli(*words, "--advertise", url, check=False)
+        assert refused.returncode == 1 and "it must be http://host:port" in refused.stderr
+    refused = own_server.cli(*words, "--certificate", certificate, check=False)
+    assert refused.returncode == 1 and "connect without TLS" in refused.stderr
+
+
 def test_options_that_are_for_tcp(own_server: Server) -> None:
     refused = own_server.cli("server", "run", "--host", "0.0.0.0", check=False)
     assert refused.returncode == 1 and "give --port as well" in refused.stderr

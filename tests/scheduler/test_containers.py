@@ -372,3 +372,36 @@ def test_all_that_ran_together_in_a_container_that_left_count_a_loss(leaves: boo
     leaving.die()
     world.pass_time(0.01)
     assert [waiting.losses for waiting in world.scheduler.calls[call_id].pending] == [1, 1, 1]
+
+
+def test_a_container_without_a_place_does_not_use_its_startup_timeout_up() -> None:
+    world = World()
+    world.starts.append("waits")
+    world.place_seconds = 1000.0
+    world.add("fu-a", startup_timeout=5.0, max_containers=1)
+    call = world.call("fu-a", 1)
+    world.pass_time(900.0)
+    assert world.alive("fu-a") == 1
+    world.finish()
+    assert len(world.calls[call].outcomes) == 1
+
+
+def test_a_container_without_a_place_is_withdrawn_when_nothing_waits_for_it() -> None:
+    world = World()
+    world.starts.append("waits")
+    world.place_seconds = 1000.0
+    world.add("fu-a", scaledown_window=10.0)
+    world.cancel(world.call("fu-a", 1))
+    world.pass_time(30.0)
+    assert world.alive("fu-a") == 0
+
+
+def test_more_cores_are_used_at_once() -> None:
+    world = slow_world(slots=1, seconds=1.0)
+    world.add("fu-a")
+    world.call("fu-a", 40)
+    world.pass_time(1.5)
+    world.tell(on.CoresFound(4))
+    world.pass_time(0.1)
+    assert world.alive("fu-a") >= 4
+    world.finish()

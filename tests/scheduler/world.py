@@ -65,6 +65,8 @@ class World:
         self.loss_seconds = 0.001
         """Seconds from a container's death until it is noticed; less than `latency` loses its last reports."""
         self.start_seconds = start_seconds
+        self.place_seconds = 1.0
+        """For which a container that waits for its place does so."""
         self.starts: deque[str] = deque()
         """How the next containers start: "ready", "dies", "error" (its module fails to import) or "hangs"."""
         self.containers: dict[str, SimulatedContainer] = {}
@@ -220,8 +222,16 @@ class World:
         how = self.starts.popleft() if self.starts else "ready"
         if how == "ready":
             self.later(self.start_seconds, lambda: container.act(lambda: self._ready(container)))
+        elif how == "waits":
+            self.later(0.0, lambda: self._place(container, on.ContainerAwaitsPlace(container.container_id)))
+            self.later(self.place_seconds, lambda: self._place(container, on.ContainerPlaced(container.container_id)))
+            self.later(self.place_seconds + self.start_seconds, lambda: container.act(lambda: self._ready(container)))
         elif how != "hangs":
             self.later(self.start_seconds, lambda: container.die(start_error=how == "error"))
+
+    def _place(self, container: SimulatedContainer, event: on.Event) -> None:
+        if not container.gone:
+            self.tell(event)
 
     def _simulate(self, container_id: str, function_id: str) -> SimulatedContainer:
         settings = self.scheduler.functions[function_id].settings

@@ -44,6 +44,7 @@ from modal_lite._core.requests import (
 )
 from modal_lite._scheduler import invariants
 from modal_lite._server.sessions import ClientSession
+from modal_lite._transport.channel import Channel
 from modal_lite.exception import Error, InputCancellation
 from tests.server.conftest import lines, plane
 from tests.server.functions import note_and_wait, same
@@ -152,7 +153,7 @@ def test_every_question_of_a_container_has_its_answer(run: Any, asked: list[Any]
         invariants.validate(plane().scheduler)
 
     (pair, other_end) = socket.socketpair()
-    placed = SimpleNamespace(client=pair)
+    placed = SimpleNamespace(open_client=lambda *channel: Channel(pair, *channel))
     with other_end:
         session = in_loop(
             lambda: ClientSession(placed, _client.current_client()._connection, lambda waits: None, False)

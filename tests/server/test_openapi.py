@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 import modal_lite
+from modal_lite._core.placed_messages import CONTAINER_PATH
 from modal_lite._server.api import OPERATIONS, SESSION
 from modal_lite._server.dashboard.pages import PREFIX
 from modal_lite._server.http import HttpInterface
@@ -32,7 +33,7 @@ def test_the_checked_in_description_is_current() -> None:
 
 def test_the_description_has_the_routes_and_no_others() -> None:
     nobody: Any = Nobody()
-    interface = HttpInterface(nobody, nobody, nobody, nobody, nobody)
+    interface = HttpInterface(nobody, nobody, nobody, nobody, nobody, nobody)
     routes = {
         (route.method.lower(), route.resource.canonical)
         for route in interface.application.router.routes()
@@ -42,7 +43,7 @@ def test_the_description_has_the_routes_and_no_others() -> None:
     }
     paths = description("1")["paths"]
     described = {(method, path) for path, methods in paths.items() for method in methods}
-    assert routes == described | {("get", SESSION)}
+    assert routes == described | {("get", SESSION), ("get", CONTAINER_PATH)}
 
 
 def test_every_reference_leads_to_a_schema_and_every_schema_is_used() -> None:

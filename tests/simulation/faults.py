@@ -208,7 +208,18 @@ def _thaw(world: SimulatedWorld, container_id: str) -> None:
 
 
 def _spoil_starts(world: SimulatedWorld, chance: random.Random) -> None:
-    world.starts.extend(chance.choices(("ready", "dies", "error", "hangs", "no fork"), (4, 3, 1, 1, 3), k=4))
+    world.starts.extend(
+        chance.choices(("ready", "dies", "error", "hangs", "no fork", "waits"), (4, 3, 1, 1, 3, 3), k=4)
+    )
+    world.place_seconds = chance.choice((0.0, 0.1, 3.0, 400.0))
+
+
+def _change_cluster(world: SimulatedWorld, chance: random.Random) -> None:
+    """Machines come and go."""
+    count = chance.randint(0, 6)
+    # What runs on cores that are lost goes on until it has ended.
+    world.slots = max(world.slots, count)
+    world.tell(on.CoresFound(count))
 
 
 # --- the network and the clock ---------------------------------------------------------------------------------------
@@ -240,6 +251,7 @@ ACTIONS: dict[str, tuple[int, Callable[[SimulatedWorld, random.Random], None]]] 
     "kill_again_and_again": (1, _kill_again_and_again),
     "freeze": (4, _freeze),
     "spoil_starts": (3, _spoil_starts),
+    "change_cluster": (1, _change_cluster),
     "change_network": (4, _change_network),
     "repeat_messages": (1, _repeat_messages),
     "delay_timer": (1, _delay_timer),

@@ -1,0 +1,79 @@
+"""What Ray runs for a container: an actor that starts the container's host, and ends with it."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+_CONNECTED = b"connected\n"
+"""What the host says when it has spoken with the server."""
+_LAST_WORDS = 4 << 10
+_END_WAIT = 5.0
+"""Seconds that the host may take to end the container and itself."""
+
+
+class ContainerActor:
+    """Starts the host of a container, which dies with this process.
+
+    Args:
+        container_id: The container.
+        token: What the host shows the server, once. All else, variables and secrets among it, it asks the server for:
+            Ray keeps the arguments of actors.
+        url: Where the server is.
+        python: The interpreter for the container; None for this one.
+    """
+
+    def __init__(self, container_id: str, token: str, url: str, python: str | None) -> None:
+        self._connected = False
+        # From the thread that Ray runs this in, the main one: the host ends with the thread that has started it.
+        self._host = subprocess.Popen(
+            [python or sys.executable, "-P", "-m", "modal_lite._worker.host"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+        )
+        orders = {
+            "url": url,
+            "container_id": container_id,
+            "token": token,
+            "parent": os.getpid(),
+        }
+        assert self._host.stdin is not None
+        try:
+            self._host.stdin.write(msgspec.json.encode(orders))
+            self._host.stdin.close()
+        except BrokenPipeError:
+            pass  # It has ended, and will say why.
+
+    def connected(self) -> str:
+        """Returns this machine's id in Ray when the host has connected. Raises RuntimeError if it cannot."""
+        import ray
+
+        assert self._host.stdout is not None and self._host.stderr is not None
+        if not self._connected:
+            if self._host.stdout.readline() != _CONNECTED:
+                words = self._host.stderr.read()[-_LAST_WORDS:].decode("utf-8", "replace").strip()
+                raise RuntimeError(words or f"it ended with status {self._host.wait()}")
+            self._connected = True
+            threading.Thread(target=self._end_with_host, daemon=True).start()
+        node_id: str = ray.get_runtime_context().get_node_id()
+        return node_id
+
+    def _end_with_host(self) -> None:
+        self._host.wait()
+        os._exit(0)
+
+
+def _environment() -> dict[str, str]:
+    environment = dict(os.environ)
+    # Set by Ray to the cores of the actor, which are not those of the container.
+    environment.pop("OMP_NUM_THREADS", None)
+    parent = str(Path(__file__).parents[2])
+    path = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    if Path(parent).name != "site-packages" and parent not in path:
+        environment["PYTHONPATH"] = os.pathsep.join([*path, parent])
+    return environment

@@ -1,0 +1,66 @@
+"""The conformance suite's maps, errors and classes, with their containers on a Ray cluster; arguments go to pytest.
+
+A cluster and a server are started for it. Where the suite is not (see `tests/conformance/run.py`), there is nothing to
+run, and that is no failure.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "conformance")]
+
+from run import DEFAULT  # noqa: E402
+from scope import Scope  # noqa: E402
+
+from tests.ray.conftest import RayCluster  # noqa: E402
+from tests.remote.conftest import Server  # noqa: E402
+
+FILES = ("test_map.py", "test_errors.py", "test_cls.py")
+CHOSEN = "not test_map or order or exceptions"
+"""Every app of the suite's starts containers by Ray, which takes its time: of the maps, those that tell most."""
+
+
+class OnCluster:
+    """Has the suite's programs run their apps on the server, once its own settings are made."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+
+    def pytest_sessionstart(self) -> None:
+        """The suite's conftest has taken our variables away by now."""
+        os.environ.update(self._environment)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the tests; returns pytest's exit status."""
+    suite = Path(os.environ.get("MODAL_LITE_CONFORMANCE") or DEFAULT).resolve()
+    if not (suite / "conftest.py").exists():
+        print(f"conformance: skipped, there is no suite at {suite} (MODAL_LITE_CONFORMANCE names another folder)")
+        return 0
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    cluster = RayCluster()
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder))
+        variables = cluster.environment | {"MODAL_LITE_PLACER": "ray", "RAY_ADDRESS": cluster.address}
+        server.environment |= variables
+        try:
+            server.start()
+            variables["MODAL_LITE_SERVER_URL"] = f"unix://{server.directory.socket}"
+            os.chdir(suite)
+            options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-c", str(suite / "pytest.ini"), "-q"]
+            chosen = arguments or [*FILES, "-k", CHOSEN]
+            return int(pytest.main([*options, *chosen], plugins=[Scope(), OnCluster(variables)]))
+        finally:
+            os.chdir(ROOT)
+            server.stop()
+            cluster.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
