@@ -429,15 +429,18 @@ class _App:
             hurried = True
             raise
         finally:
-            self._app_id = None
-            for function in self._hydrated:
-                function._hydrate(None)
-            self._hydrated.clear()
             try:
-                if terminal is not None:
-                    await client.close_terminal(terminal, drain=False)
-            finally:
-                await client.close_app(app_id, hurried)
+                self._forget_run()
+                try:
+                    if terminal is not None:
+                        await client.close_terminal(terminal, drain=False)
+                finally:
+                    await client.close_app(app_id, hurried)
+            except BaseException:
+                # Ctrl-C may have come before that had begun.
+                self._forget_run()
+                client.close_app_soon(app_id)
+                raise
 
     @asynccontextmanager
     async def _running_elsewhere(self, interactive: bool) -> AsyncGenerator[None, None]:
@@ -451,10 +454,13 @@ class _App:
                 self._app_id = app_id
                 yield
         finally:
-            self._app_id = None
-            for function in self._hydrated:
-                function._hydrate(None)
-            self._hydrated.clear()
+            self._forget_run()
+
+    def _forget_run(self) -> None:
+        self._app_id = None
+        for function in self._hydrated:
+            function._hydrate(None)
+        self._hydrated.clear()
 
     # --- deploying ---------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from modal_lite import config, output
 from modal_lite._core import context
-from modal_lite._core.crossing import Errand, call_soon, call_when_run, directly, on_loop, wait_blocking
+from modal_lite._core.crossing import Errand, call_soon, call_when_run, directly, on_loop, perform_soon, wait_blocking
 from modal_lite._core.interfaces import Connection, OnEnd
 from modal_lite._core.library_loop import library
 from modal_lite._core.main_module import current_main
@@ -95,6 +95,10 @@ class _Client:
         Exit hooks may take EXIT_GRACE, unless it is `hurried`, or this is cancelled.
         """
         await self._request(CloseApp(app_id, hurried))
+
+    def close_app_soon(self, app_id: str) -> None:
+        """Ends an app as one that is hurried, unless it has ended, without waiting for it."""
+        perform_soon(self._request(CloseApp(app_id, hurried=True)))
 
     async def find_function(self, module_name: str, tag: str) -> str | None:
         """The id of a running function."""
@@ -276,7 +280,7 @@ class _Client:
         """True in a process that was forked from the one that made the client: it cannot make requests there."""
         return isinstance(self._connection, _OfAnotherProcess)
 
-    def _request(self, request: AnyRequest, payload: Payload = EMPTY) -> Awaitable[T]:
+    def _request(self, request: AnyRequest, payload: Payload = EMPTY) -> "Errand[T]":
         return cast("Errand[T]", on_loop(self._ask, request, payload))
 
     async def _ask(self, request: AnyRequest, payload: Payload) -> object:

@@ -1,14 +1,13 @@
 """Blocking drives: stepping an implementation by hand in the thread of a caller that blocks."""
 
 import asyncio
-import functools
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
 from modal_lite._core.blocks import Blocks
-from modal_lite._core.crossing import Errand, Stepping, wait_blocking
+from modal_lite._core.crossing import Errand, advance, perform_soon, wait_blocking
 from modal_lite._core.tracebacks import hide_library_frames
 from modal_lite.exception import InvalidError
 
@@ -21,22 +20,27 @@ class Drive:
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
 
-    def step(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result. What interrupts a wait (Ctrl-C) cancels the errand and is raised in the coroutine."""
-        resume: Callable[[], Any] = functools.partial(coroutine.send, None)
+    def step(self, make: Callable[..., Coroutine[Any, Any, T]], /, *args: Any, **kwargs: Any) -> T:
+        """The result of the coroutine that `make` makes of the arguments.
+
+        What interrupts a wait (Ctrl-C) cancels the errand and is raised in the coroutine. Nothing is lost to an
+        interruption between two steps, or before the first: hence `make`.
+        """
+        coroutine: Any = None
+        value, error = None, None
         while True:
             try:
-                with Stepping():
-                    errand = resume()
-            except StopIteration as stop:
-                value: T = stop.value
-                return value
-            try:
-                answer = self._perform(errand)
-            except BaseException as error:
-                resume = functools.partial(coroutine.throw, error)
-            else:
-                resume = functools.partial(coroutine.send, answer)
+                if coroutine is None:
+                    coroutine = make(*args, **kwargs)
+                value, error = self._perform(advance(coroutine, value, error)), None
+            except BaseException as raised:
+                if coroutine is not None and coroutine.cr_frame is not None:
+                    value, error = None, raised
+                elif isinstance(raised, StopIteration):
+                    result: T = raised.value
+                    return result
+                else:
+                    raise
 
     def close(self) -> None:
         """Ends the private loop, if an async iterable of the user's needed one."""
@@ -58,13 +62,45 @@ class Drive:
         return self._runner.run(errand.make())
 
 
-def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a whole implementation in this thread."""
+def run_blocking(make: Callable[..., Coroutine[Any, Any, T]], /, *args: Any, **kwargs: Any) -> T:
+    """Runs a whole implementation in this thread: the coroutine that `make` makes of the arguments."""
     drive = Drive()
     try:
-        return drive.step(coroutine)
+        return drive.step(make, *args, **kwargs)
     finally:
         drive.close()
+
+
+def enter_blocking(make: Callable[..., Coroutine[Any, Any, T]], /, *args: Any, **kwargs: Any) -> T:
+    """`run_blocking` for what begins an async generator: that is ended when it is dropped, if nobody ends it before.
+
+    On CPython 3.12 and 3.13, Ctrl-C at the jump of an `if` back to the head of its loop skips the `with` around them.
+    """
+    with _EndingDropped():
+        return run_blocking(make, *args, **kwargs)
+
+
+class _EndingDropped:
+    """Context manager: async generators that are begun in it are ended when they are dropped."""
+
+    def __enter__(self) -> None:
+        self._before = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, _end_dropped)
+
+    def __exit__(self, *_: object) -> None:
+        sys.set_asyncgen_hooks(*self._before)
+
+
+def _end_dropped(generator: AsyncGenerator[Any, Any]) -> None:
+    """Ends a generator in the thread that happened to drop it: what it asks for is done, but not waited for."""
+    if sys.is_finalizing():
+        return  # The library has been ended, and with it all that was running.
+    ending = generator.aclose()
+    try:
+        while True:
+            perform_soon(advance(ending))
+    except StopIteration:
+        return
 
 
 class BlockingIterable(Generic[T]):
@@ -108,12 +144,13 @@ def _elements(blocks: Blocks[T]) -> Generator[T, None, None]:
     drive = Drive()
     generator = blocks.iterate()
     try:
+        with _EndingDropped():
+            block = drive.step(_following, generator)
         while True:
-            try:
-                block = drive.step(generator.__anext__())
-            except StopAsyncIteration:
-                return
             yield from block
+            block = drive.step(_following, generator)
+    except StopAsyncIteration:
+        return
     except GeneratorExit:
         raise
     except BaseException as error:
@@ -121,8 +158,16 @@ def _elements(blocks: Blocks[T]) -> Generator[T, None, None]:
         raise
     finally:
         if not sys.is_finalizing():
-            drive.step(generator.aclose())
+            drive.step(_end, generator)
             drive.close()
+
+
+async def _following(generator: AsyncGenerator[T, None]) -> T:
+    return await anext(generator)
+
+
+async def _end(generator: AsyncGenerator[Any, None]) -> None:
+    await generator.aclose()
 
 
 async def elements(blocks: Blocks[T]) -> AsyncGenerator[T, None]:

@@ -20,6 +20,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import _AsyncGeneratorContextManager
 from typing import Any, cast
 
 from synchronicity import Synchronizer
@@ -31,7 +32,7 @@ from modal_lite._core.blocks import Blocks
 from modal_lite._core.library_loop import close_library, library
 from modal_lite._core.tracebacks import hide_library_frames
 from modal_lite._core.wrapping import blocking_refusal, is_refused_in_loops, is_untranslated
-from modal_lite._drive import BlockingIterable, elements, inside_event_loop, run_blocking
+from modal_lite._drive import BlockingIterable, elements, enter_blocking, inside_event_loop, run_blocking
 from modal_lite.exception import InvalidError
 
 _AIO = Interface._ASYNC_WITH_BLOCKING_TYPES
@@ -137,15 +138,16 @@ class _Synchronizer(Synchronizer):
 def _blocking_form(method: Any, call: Callable[..., Any], leave: Callable[[Any], Any]) -> Any:
     refused = is_refused_in_loops(method)
     is_coroutine_function = inspect.iscoroutinefunction(method)
+    run = enter_blocking if method is _AsyncGeneratorContextManager.__aenter__ else run_blocking
 
     def blocking(*args: Any, **kwargs: Any) -> Any:
         try:
             if refused and inside_event_loop():
                 raise InvalidError(blocking_refusal(method.__name__))
+            if is_coroutine_function:
+                return leave(run(call, *args, **kwargs))
             result = call(*args, **kwargs)
-            if isinstance(result, Blocks):
-                return BlockingIterable(result)
-            return leave(run_blocking(result) if is_coroutine_function else result)
+            return BlockingIterable(result) if isinstance(result, Blocks) else leave(result)
         except BaseException as error:
             hide_library_frames(error)
             raise

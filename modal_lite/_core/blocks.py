@@ -1,6 +1,7 @@
 """Streams that move in blocks: what a streaming method's implementation returns."""
 
 import logging
+import weakref
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeVar
 
@@ -24,16 +25,19 @@ class Blocks(AsyncGenerator[T, None]):
     def __init__(self, make: Callable[[], AsyncGenerator[list[T], None]], name: str, blocking_hint: str = "") -> None:
         self.blocking_hint = blocking_hint
         self._make: Callable[[], AsyncGenerator[list[T], None]] | None = make
-        self._name = name
         self._flat: AsyncGenerator[T, None] | None = None
+        # No __del__: that is run for what was iterated, too, and a Ctrl-C that comes just then would be lost in it.
+        self._warning = weakref.finalize(self, _warn, name)
 
     def iterate(self) -> AsyncGenerator[list[T], None]:
         """The async generator of lists; an empty one after the first time."""
-        make, self._make = self._make, None
+        make = self._make
+        self.discard()
         return _nothing() if make is None else make()
 
     def discard(self) -> None:
         """It will not be iterated, and that is no mistake."""
+        self._warning.detach()
         self._make = None
 
     async def _elements(self) -> AsyncGenerator[T, None]:
@@ -56,12 +60,11 @@ class Blocks(AsyncGenerator[T, None]):
     async def athrow(self, *error: Any) -> T:
         return await self._started().athrow(*error)
 
-    def __del__(self) -> None:
-        if getattr(self, "_make", None) is not None:
-            logger.warning(
-                "The results of %s were never consumed, so it was never executed. Iterate over them, or use for_each.",
-                self._name,
-            )
+
+def _warn(name: str) -> None:
+    logger.warning(
+        "The results of %s were never consumed, so it was never executed. Iterate over them, or use for_each.", name
+    )
 
 
 async def _nothing() -> AsyncGenerator[list[Any], None]:

@@ -11,7 +11,6 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from modal_lite._core.library_loop import library
@@ -51,17 +50,27 @@ class _CurrentDrive(threading.local):
 _current = _CurrentDrive()
 
 
-class Stepping:
-    """Context manager: this thread steps an implementation by hand."""
+def advance(
+    coroutine: Coroutine[Any, Any, Any], value: object = None, error: BaseException | None = None
+) -> "Errand[Any]":
+    """Steps an implementation by hand, in this thread, to its next errand.
 
-    __slots__ = ("_before",)
+    Ctrl-C may be raised here when the implementation has handed out its errand: that one is lost then, and the
+    implementation still waits for it.
 
-    def __enter__(self) -> None:
-        self._before = _current.active, _current.loop
-        _current.active, _current.loop = True, asyncio._get_running_loop()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        _current.active, _current.loop = self._before
+    Args:
+        coroutine: The implementation.
+        value: What its last errand came to.
+        error: What it raised instead.
+    """
+    before, loop = (_current.active, _current.loop), asyncio._get_running_loop()
+    try:
+        _current.active, _current.loop = True, loop
+        errand: Errand[Any] = coroutine.send(value) if error is None else coroutine.throw(error)
+        return errand
+    finally:
+        # No function of Python's is called for it: each would be a place where Ctrl-C leaves this undone.
+        _current.active, _current.loop = before
 
 
 class Errand(Generic[T]):
@@ -133,6 +142,18 @@ def wait_blocking(errand: Errand[T]) -> T:
             ended.acquire()
         raise
     return operation.result()
+
+
+def perform_soon(errand: Errand[Any]) -> None:
+    """Has an errand done on the library's loop, without waiting for it; on a closed loop, never."""
+    assert errand.operation is not None
+    there = library()
+    operation = errand.operation(there, errand.make, lambda _: None)
+    there.begin(operation)
+    try:
+        operation.post(there.post)
+    except RuntimeError:
+        return
 
 
 async def _wait_async(kind: type[Operation[T]], make: Callable[..., Any]) -> T:

@@ -85,7 +85,7 @@ def _detach(runnable: Runnable, positional: list[Any], keywords: dict[str, Any])
 
     name = f"{runnable.app.name or 'app'}-{new_id('run')}"
     with refusals():
-        run_blocking(deploy(synchronizer.implementation_of(runnable.app), name, None, None, ephemeral=True))
+        run_blocking(deploy, synchronizer.implementation_of(runnable.app), name, None, None, ephemeral=True)
         call = Function.from_name(name, runnable.name).spawn(*positional, **keywords)
     click.echo(f"Running as {name}; see modal-lite app logs {name}", err=True)
     if call is not None:

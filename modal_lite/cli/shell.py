@@ -40,5 +40,5 @@ def shell(quiet: bool, is_module: bool, cmd: str, ref: str) -> None:
     with quiet_output() if quiet else enable_output(), interruptible(quiet):
         app, function = find_container(parsed, parsed.load())
         with user_code(), app.run():
-            status = run_blocking(synchronizer.implementation_of(function)._run_program(words))
+            status = run_blocking(synchronizer.implementation_of(function)._run_program, words)
     sys.exit(status)

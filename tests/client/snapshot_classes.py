@@ -40,7 +40,7 @@ class Broken:
         return x
 
 
-@app.cls(enable_memory_snapshot=True, startup_timeout=0.2)
+@app.cls(enable_memory_snapshot=True, startup_timeout=1)
 class Hangs:
     path: str = modal_lite.parameter()
 

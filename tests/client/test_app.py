@@ -1,6 +1,7 @@
 """Apps: running, again, nested, together, included; names; where they may not run."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import modal_lite
@@ -95,6 +97,17 @@ def test_including_a_name_twice() -> None:
     two.function(name="f", serialized=True)(lambda: 2)
     with pytest.raises(InvalidError, match=r"Both apps have a function named f; rename one"):
         one.include(two)
+
+
+def test_a_block_that_is_dropped_without_being_left() -> None:
+    dropped = app.run()
+    dropped.__enter__()
+    container = psutil.Process(pid.remote())
+    del dropped
+    gc.collect()
+    wait_until(lambda: not container.is_running(), "the end of the container")
+    with app.run():
+        assert same.remote(2) == 2
 
 
 @pytest.mark.parametrize("error", [KeyError, SystemExit, KeyboardInterrupt, GeneratorExit])

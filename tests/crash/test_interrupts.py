@@ -52,6 +52,23 @@ def test_ctrl_c_in_the_middle_of_a_fast_map(start: Callable[[str], Program]) -> 
     check_ended(program)
 
 
+def test_ctrl_c_where_the_block_is_not_left(start: Callable[[str], Program]) -> None:
+    """As on CPython 3.12 and 3.13, at the jump of an `if` back to the head of its loop."""
+    program = start(
+        """
+        def main():
+            block = app.run()
+            block.__enter__()
+            print("ready")
+            wait.remote(sys.argv[1])
+        if __name__ == "__main__":
+            main()
+        """
+    ).ready("started")
+    program.interrupt()
+    check_ended(program)
+
+
 def test_ctrl_c_under_asyncio_run(start: Callable[[str], Program]) -> None:
     program = start(
         """

@@ -74,7 +74,7 @@ WAYS: dict[str, tuple[Callable[[str, Telltale], Coroutine[Any, Any, None]], Any]
 def test_calls(tmp_path: Path, way: str) -> None:
     call, function = WAYS[way]
     path = str(tmp_path / "unpickled in")
-    run_blocking(call(function.object_id, Telltale(path)))
+    run_blocking(call, function.object_id, Telltale(path))
     assert lines(path), "not even the container has unpickled it"
     assert str(os.getpid()) not in lines(path)
 
@@ -83,7 +83,7 @@ def test_calls(tmp_path: Path, way: str) -> None:
 def test_parameters_of_a_class(tmp_path: Path, cls: Any) -> None:
     path = str(tmp_path / "unpickled in")
     call = cls(Telltale(path)).get.spawn()
-    run_blocking(current_client().get_output(call.object_id, 0, None))
+    run_blocking(current_client().get_output, call.object_id, 0, None)
     assert lines(path), "not even the container has unpickled it"
     assert str(os.getpid()) not in lines(path)
 
@@ -97,6 +97,6 @@ def test_a_function_that_travels_pickled(tmp_path: Path) -> None:
     function = serialized.function(serialized=True, name="closure")(lambda: telltale)
     with serialized.run():
         call = function.spawn()
-        run_blocking(current_client().get_output(call.object_id, 0, None))
+        run_blocking(current_client().get_output, call.object_id, 0, None)
     assert lines(path), "not even the container has unpickled it"
     assert str(os.getpid()) not in lines(path)
