@@ -51,7 +51,7 @@ async def _directly(function: Callable[..., Any], *args: object) -> Any:
 
 def _blocks_here() -> bool:
     """Waits for something; True if this thread ran the loop meanwhile. It may if it comes before the keeper is back."""
-    return run_blocking(_ask()) == threading.get_ident()
+    return run_blocking(_ask) == threading.get_ident()
 
 
 async def _awaits_here() -> None:
@@ -106,7 +106,7 @@ def test_keeper_comes_back_when_nobody_calls() -> None:
 def test_keeper_runs_the_loop_while_something_is_under_way(work: list[bool]) -> None:
     wait_until(_blocks_here)
     work.append(True)
-    run_blocking(_ask())
+    run_blocking(_ask)
     wait_until(lambda: not _blocks_here())
     assert not any(_blocks_here() for _ in range(20))
 
@@ -114,8 +114,8 @@ def test_keeper_runs_the_loop_while_something_is_under_way(work: list[bool]) -> 
 def test_what_a_caller_leaves_behind_is_run_on() -> None:
     """Two threads wait; the one that runs the loop is done first."""
     found: list[int] = []
-    slow = threading.Thread(target=lambda: found.append(run_blocking(_ask(0.2))))
-    quick = threading.Thread(target=lambda: run_blocking(_ask(0.02)))
+    slow = threading.Thread(target=lambda: found.append(run_blocking(_ask, 0.2)))
+    quick = threading.Thread(target=lambda: run_blocking(_ask, 0.02))
     quick.start()
     slow.start()
     quick.join()
@@ -126,7 +126,7 @@ def test_what_a_caller_leaves_behind_is_run_on() -> None:
 def test_many_threads_and_loops_at_once() -> None:
     def block() -> None:
         for _ in range(50):
-            run_blocking(_ask(0.0001))
+            run_blocking(_ask, 0.0001)
         done.append("blocked")
 
     async def awaits() -> None:
@@ -169,7 +169,7 @@ def test_keeper_takes_over_from_a_loop_that_is_blocked() -> None:
 def test_loop_that_ends_leaves_the_library_s_loop_to_others() -> None:
     for _ in range(5):
         assert asyncio.run(_ask()) > 0
-        assert run_blocking(_ask()) > 0
+        assert run_blocking(_ask) > 0
 
 
 def test_cancelled_with_its_loop() -> None:
@@ -198,18 +198,18 @@ def test_blocking_in_the_midst_of_a_loop_that_runs_the_library_s() -> None:
     async def main() -> None:
         other = asyncio.ensure_future(_ask(0.05))
         await _awaits_here()
-        assert run_blocking(_ask(0.01)) != threading.get_ident()
+        assert run_blocking(_ask, 0.01) != threading.get_ident()
         await other
 
     asyncio.run(main())
 
 
 def test_direct_operations() -> None:
-    assert run_blocking(_directly(_at_once, 5)) == 5
+    assert run_blocking(_directly, _at_once, 5) == 5
     with pytest.raises(ValueError, match="no"):
         run_blocking(_directly(_at_once, ValueError("no")))
     with pytest.raises(TypeError):
-        run_blocking(_directly(_at_once))
+        run_blocking(_directly, _at_once)
 
     async def main() -> None:
         assert await _directly(_at_once, 5) == 5
@@ -234,9 +234,9 @@ def test_handler_that_raises_ends_the_wait_and_harms_nothing(delay: float) -> No
     try:
         for _ in range(50):
             with pytest.raises(_Alarm):
-                run_blocking(_interrupted_after(delay))
+                run_blocking(_interrupted_after, delay)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            assert run_blocking(_ask()) > 0
+            assert run_blocking(_ask) > 0
             assert signal.getsignal(signal.SIGALRM) is ring
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -248,7 +248,7 @@ def test_handler_that_returns_lets_the_wait_go_on() -> None:
     before = signal.signal(signal.SIGALRM, lambda signum, frame: rung.append(signum))
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
-        run_blocking(_ask(0.1))
+        run_blocking(_ask, 0.1)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -257,10 +257,10 @@ def test_handler_that_returns_lets_the_wait_go_on() -> None:
 
 def test_handler_may_make_calls_itself() -> None:
     found: list[int] = []
-    before = signal.signal(signal.SIGALRM, lambda signum, frame: found.append(run_blocking(_ask())))
+    before = signal.signal(signal.SIGALRM, lambda signum, frame: found.append(run_blocking(_ask)))
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.01)
-        run_blocking(_ask(0.1))
+        run_blocking(_ask, 0.1)
     finally:
         signal.signal(signal.SIGALRM, before)
     assert len(found) == 1
