@@ -190,7 +190,7 @@ def crossed_blocking(count: int = 1_000) -> Run:
 
     def run() -> int:
         for _ in range(count):
-            run_blocking(crossing())
+            run_blocking(crossing)
         return count
 
     return run

@@ -222,9 +222,9 @@ def test_large_items_bound_what_is_pulled_at_a_time(kind: Callable[[int], Any], 
     source = InputSource((as_async(items) if asynchronous else items,), False, {}, "f.map()")
     drive = Drive()
     for start in range(3):
-        chunks = drive.step(source.next_chunks(1024))
+        chunks = drive.step(source.next_chunks, 1024)
         assert [(chunk.start, chunk.count) for chunk in chunks] == [(start, 1)]
-    drive.step(source.close())
+    drive.step(source.close)
     drive.close()
 
 
@@ -236,7 +236,7 @@ def test_an_iterator_that_becomes_slow_holds_back_few_inputs() -> None:
             yield i
 
     source = InputSource((inputs(),), False, {}, "f.map()")
-    assert Drive().step(source.next_chunks(100_000))[-1].start < 500 + MAX_SLICE
+    assert Drive().step(source.next_chunks, 100_000)[-1].start < 500 + MAX_SLICE
 
 
 def _own_memory() -> int:

@@ -207,7 +207,7 @@ def test_blocking_in_the_midst_of_a_loop_that_runs_the_library_s() -> None:
 def test_direct_operations() -> None:
     assert run_blocking(_directly, _at_once, 5) == 5
     with pytest.raises(ValueError, match="no"):
-        run_blocking(_directly(_at_once, ValueError("no")))
+        run_blocking(_directly, _at_once, ValueError("no"))
     with pytest.raises(TypeError):
         run_blocking(_directly, _at_once)
 
