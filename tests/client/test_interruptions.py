@@ -61,8 +61,8 @@ def interrupt_at(number: int, call: Callable[[], object]) -> bool:
                 sys.setprofile(None)
                 signal.raise_signal(signal.SIGINT)
 
-    # What is collected has finalizers, in which Ctrl-C would be lost; and a block that was left to the collector, because
-    # Ctrl-C came just after it was entered, or before it was to be left, has to be ended before the next.
+    # What is collected has finalizers, in which Ctrl-C would be lost. And a block that was left to the collector,
+    # because Ctrl-C came just after it was entered, or before it was to be left, has to be ended before the next.
     gc.collect(1)
     gc.disable()
     sys.setprofile(count)
