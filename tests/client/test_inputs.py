@@ -258,8 +258,8 @@ def test_memory_is_bounded_for_large_inputs_and_results(run: Any) -> None:
         most = max(most, _own_memory() - before)
         if i == 400:
             break
-    # All of the results together are 1,600 MiB; what runs before their size is known is a part of a window.
-    assert most < 800 << 20
+    # Inputs and results have no end, and 1,600 MiB of each were taken; what runs before their size is known is a window.
+    assert most < 1200 << 20
 
 
 async def test_async_iterables_of_blocking_calls_in_a_notebook_are_refused(
