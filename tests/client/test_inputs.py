@@ -258,7 +258,7 @@ def test_memory_is_bounded_for_large_inputs_and_results(run: Any) -> None:
         most = max(most, _own_memory() - before)
         if i == 400:
             break
-    # Inputs and results have no end, and 1,600 MiB of each were taken; what runs before their size is known is a window.
+    # There is no end of them, and 1,600 MiB were taken; what runs before their size is known is a window.
     assert most < 1200 << 20
 
 
