@@ -176,17 +176,18 @@ def placer() -> str:
 
 
 def ray_address() -> str:
-    """`RAY_ADDRESS`, or the profile's: where Ray is, `host:port` or `auto`, on this machine.
+    """`RAY_ADDRESS`, or the profile's: where Ray is.
+
+    `auto`, a Ray of this machine (the default); `host:port` of its head, where this machine is a node; or
+    `ray://host:port` of its client server, where it is none.
 
     Raises:
-        InvalidError: It is one of Ray Client.
+        InvalidError: It is something else.
     """
     found = os.environ.get("RAY_ADDRESS") or _setting("ray_address") or "auto"
-    if "://" in found:
-        raise InvalidError(
-            f"RAY_ADDRESS is {found!r}: Ray Client cannot be used. Give host:port, as `ray start --address` takes it "
-            "(most often port 6379)."
-        )
+    scheme, separator, _ = found.rpartition("://")
+    if separator and scheme != "ray":
+        raise InvalidError(f"RAY_ADDRESS is {found!r}; it can be auto, host:port, or ray://host:port.")
     return found
 
 

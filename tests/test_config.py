@@ -161,9 +161,13 @@ def test_a_file_of_certificates_without_any(path: Path, tmp_path: Path, monkeypa
         address_of("https://work:8000").tls()
 
 
-def test_ray_client_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
-    with pytest.raises(InvalidError, match="Ray Client"):
+@pytest.mark.parametrize("address", ["auto", "head:6379", "ray://head:10001"])
+def test_where_ray_is(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert config.ray_address() == address
+
+
+def test_ray_is_not_where_a_web_server_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://head:8265")
+    with pytest.raises(InvalidError, match="it can be auto, host:port, or ray://host:port"):
         config.ray_address()
-    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    assert config.ray_address() == "head:6379"

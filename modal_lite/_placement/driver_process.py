@@ -57,6 +57,8 @@ class DriverProcess:
         self._on_lost = on_lost
         self._channel: Channel | None = None
         self._heard = False
+        self._reason = ""
+        """Why the process that runs, or ran last, is of no use."""
 
     def send(self, message: msgspec.Struct) -> None:
         """Sends a message, if there is a process to take it."""
@@ -67,8 +69,12 @@ class DriverProcess:
         """Runs it again and again, until this is cancelled. No process is left then."""
         delay = FIRST_DELAY
         while True:
-            if await self._run():
-                delay = FIRST_DELAY
+            try:
+                if await self._run():
+                    delay = FIRST_DELAY
+            except OSError as error:
+                # For want of descriptors, processes or memory, which may be there later.
+                self.trouble = f"the process that speaks with Ray could not be started: {error}"
             logger.warning("no connection to Ray: %s", self.trouble)
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
@@ -78,13 +84,17 @@ class DriverProcess:
         ours, theirs = socket.socketpair()
         close_in_forks(ours)
         ended = asyncio.Event()
-        was_connected = False
-        with theirs:
-            process = _launch(theirs, self._words)
-        self.pid = process.pid
-        self._channel = Channel(ours, FromDriver, self._received, lambda error: ended.set())
-        self._channel.send(self._known())
         try:
+            with theirs:
+                process = _launch(theirs, self._words)
+        except BaseException:
+            ours.close()
+            raise
+        self.pid = process.pid
+        self._reason = ""
+        self._channel = Channel(ours, FromDriver, self._received, lambda error: ended.set())
+        try:
+            self._channel.send(self._known())
             while True:
                 self._heard = False
                 try:
@@ -93,13 +103,12 @@ class DriverProcess:
                     break
                 except TimeoutError:
                     if not self._heard:
-                        self.trouble = "Ray does not answer"
+                        self._reason = "Ray does not answer"
                         process.kill()
                         break
         finally:
             was_connected, self.connected = self.connected, False
-            if was_connected and not self.trouble:
-                self.trouble = "the process that speaks with Ray has ended"
+            self.trouble = self._reason or "the process that speaks with Ray has ended; more is in the server's log"
             self.pid = None
             self._channel.close()
             self._channel = None
@@ -112,7 +121,7 @@ class DriverProcess:
         if isinstance(message, Connected):
             self.connected, self.trouble = True, ""
         elif isinstance(message, Trouble):
-            self.trouble = message.reason
+            self._reason = message.reason
             return
         self._on_message(message)
 
@@ -122,7 +131,7 @@ def _launch(theirs: socket.socket, words: list[str]) -> "subprocess.Popen[bytes]
     path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     if parent in sys.path and parent not in path:
         path.append(parent)
-    return subprocess.Popen(
+    return subprocess.Popen(  # Its standard error is the server's.
         [sys.executable, "-P", "-m", "modal_lite._placement.ray_driver", str(theirs.fileno()), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

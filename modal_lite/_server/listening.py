@@ -1,5 +1,6 @@
 """Where a server listens, and where it is found."""
 
+import importlib.util
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -59,7 +60,7 @@ def tls_context(listen: Listen) -> ssl.SSLContext | None:
 
 
 def check_cluster(listen: Listen) -> None:
-    """Raises InvalidError for where machines of a cluster could not find the server."""
+    """Raises InvalidError without Ray, and for where machines of a cluster could not find the server."""
     if listen.cluster is None:
         return
     if listen.certificate is not None:
@@ -70,6 +71,8 @@ def check_cluster(listen: Listen) -> None:
             f"--advertise (or MODAL_LITE_ADVERTISE_URL) is {advertised!r}; it must be http://host:port, as machines of "
             "the cluster find the server. They connect without TLS."
         )
+    if importlib.util.find_spec("ray") is None:
+        raise InvalidError("To place containers on a cluster, a server needs Ray: pip install 'modal-lite[ray]'.")
 
 
 def url_of(scheme: str, host: str, port: int) -> str:
@@ -109,7 +112,7 @@ def _own_address(host: str | None, ray: str) -> str:
     """The address at which other machines find this one."""
     if host not in ("0.0.0.0", "::"):
         return host or "127.0.0.1"
-    towards = urlsplit(f"//{ray}").hostname or ""
+    towards = urlsplit(ray if "://" in ray else f"//{ray}").hostname or ""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((_ELSEWHERE if towards in ("", "auto") else towards, 9))

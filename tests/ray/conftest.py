@@ -147,12 +147,12 @@ class RayCluster:
 class ClusterServer(Server):
     """A server whose containers run on the cluster, with an app of ours deployed."""
 
-    def __init__(self, folder: Path, cluster: RayCluster) -> None:
+    def __init__(self, folder: Path, cluster: RayCluster, address: str | None = None) -> None:
         super().__init__(folder)
         self.cluster = cluster
         self.environment |= cluster.environment | {
             "MODAL_LITE_PLACER": "ray",
-            "RAY_ADDRESS": cluster.address,
+            "RAY_ADDRESS": address or cluster.address,
             "MODAL_LITE_CACHE_DIR": str(folder / "cache"),
         }
 
@@ -215,8 +215,8 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ClusterServer]]:
     """Starts servers for one test, with other options."""
     servers: list[ClusterServer] = []
 
-    def start(cluster: RayCluster, *words: str, nodes: int = 2) -> ClusterServer:
-        made = ClusterServer(tmp_path, cluster)
+    def start(cluster: RayCluster, *words: str, nodes: int = 2, address: str | None = None) -> ClusterServer:
+        made = ClusterServer(tmp_path, cluster, address)
         servers.append(made)
         made.start(*words)
         made.deploy(APP)

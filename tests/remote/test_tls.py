@@ -1,5 +1,6 @@
 """A server with TLS, tokens that are made for it, and profiles that lead to it."""
 
+import importlib.util
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -150,6 +151,12 @@ def test_a_cluster_connects_without_tls(own_server: Server, certificate: Path) -
         assert refused.returncode == 1 and "it must be http://host:port" in refused.stderr
     refused = own_server.cli(*words, "--certificate", certificate, check=False)
     assert refused.returncode == 1 and "connect without TLS" in refused.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="ray is installed")
+def test_a_cluster_needs_ray(own_server: Server) -> None:
+    refused = own_server.cli("server", "start", "--placer", "ray", check=False)
+    assert refused.returncode == 1 and "pip install 'modal-lite[ray]'" in refused.stderr
 
 
 def test_options_that_are_for_tcp(own_server: Server) -> None:
