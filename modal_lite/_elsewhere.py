@@ -1,5 +1,6 @@
 """Running an app on a server that has a cluster, for as long as this program needs it."""
 
+import logging
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from modal_lite import config, output
 from modal_lite._client import current_client
 from modal_lite._core.address import address_of
 from modal_lite._core.ids import new_id
+from modal_lite._core.placed_messages import OWN_WORDS
 from modal_lite._deployment import deploy
 from modal_lite._functions import _Function
 from modal_lite._transport.admin import ask
@@ -16,6 +18,8 @@ from modal_lite.exception import Error
 
 if TYPE_CHECKING:
     from modal_lite._app import _App
+
+logger = logging.getLogger("modal_lite.cluster")
 
 LOOK = 0.2
 """Seconds between two looks at what the functions have printed. By them the server knows that the app is in use."""
@@ -52,7 +56,7 @@ async def run_on_server(app: "_App", hydrated: list[_Function[Any, Any, Any]]) -
 
 
 class _Follower:
-    """Shows what the functions of an app print."""
+    """Shows what the functions of an app print, and what the server says of their containers."""
 
     def __init__(self, environment: str, app_id: str) -> None:
         self._path = "apps", environment, app_id, "logs"
@@ -78,10 +82,17 @@ class _Follower:
                 lines = ask(self._address, "GET", *self._path, lines=_LINES, after=self._seen)
             except Error:
                 return  # The server is being started anew, or the connection is lost: the next look will tell.
-            manager = output.current()
             for line in lines:
                 self._seen = line["time"]
-                if manager is not None:
-                    manager.lines(line["function"], line["container"], line["stream"], [line["text"]])
+                _show(line)
             if len(lines) < _LINES:
                 return
+
+
+def _show(line: dict[str, Any]) -> None:
+    manager = output.current()
+    if line["stream"] == "stderr" and line["text"].startswith(OWN_WORDS):
+        # Why nothing happens: whoever waits is told, also if they do not want to see what functions print.
+        logger.warning("%s", line["text"].removeprefix(OWN_WORDS))
+    elif manager is not None:
+        manager.lines(line["function"], line["container"], line["stream"], [line["text"]])

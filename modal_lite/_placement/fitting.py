@@ -44,7 +44,7 @@ def why_waiting(demand: Demand, nodes: Sequence[Node]) -> str:
         ("MiB of memory", demand.memory, [node.memory for node in fitting]),
     ):
         if wanted_amount > max(amounts):
-            lacks.append(f"{wanted_amount:g} {what}, where the largest machine has {max(amounts):g}")
+            lacks.append(f"{wanted_amount:.10g} {what}, where the largest machine has {max(amounts):.10g}")
     if lacks:
         return "no machine is large enough: it wants " + ", and ".join(lacks)
     return "no machine has room for it at the moment"

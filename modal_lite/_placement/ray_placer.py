@@ -264,7 +264,7 @@ class RayPlacer:
             if reason != container.reason:
                 container.reason = reason
                 logger.warning("container %s of %s waits: %s", container.container_id, container.spec.tag, reason)
-                container.say(f"modal-lite: a container of {container.spec.tag} waits for its place: {reason}.")
+                container.say(f"a container of {container.spec.tag} waits for its place: {reason}.")
 
     def _own(self, coroutine: Any) -> None:
         task = self._loop.create_task(coroutine)

@@ -17,6 +17,7 @@ from modal_lite._core.placed_messages import (
     CONTROL,
     DATA,
     LINK,
+    OWN_WORDS,
     SILENCE,
     Arrived,
     Assigned,
@@ -98,6 +99,9 @@ class RemoteContainer:
         demand: What it needs of its machine.
         owner: Told what becomes of it.
 
+    Raises:
+        OSError: This process is out of descriptors.
+
     Attributes:
         token: The host's key.
         since: When it was asked for, by the loop's clock.
@@ -123,7 +127,13 @@ class RemoteContainer:
         self._channels: dict[str, LateChannel] = {}
         self._link: Channel | None = None
         self._silent = 0
-        self._out, self._err = Feed(), Feed()
+        self._out = Feed()
+        try:
+            self._err = Feed()
+        except BaseException:
+            self._out.close()
+            os.close(self._out.read_end)
+            raise
         self.stdout, self.stderr = self._out.read_end, self._err.read_end
 
     @property
@@ -205,8 +215,8 @@ class RemoteContainer:
             self._link.send(Signal(number))
 
     def say(self, text: str) -> None:
-        """Writes a line to the container's stderr, for those who wait for it."""
-        self._err.write(text.encode() + b"\n")
+        """Writes a line of our own to the container's stderr, for those who wait for it."""
+        self._err.write(f"{OWN_WORDS}{text}\n".encode())
 
     def beat(self) -> None:
         """Gives a sign of life, and gives the host up if it has given none for too long."""

@@ -46,9 +46,9 @@ def _nodes(nodes: list[dict[str, Any]]) -> Any:
     table = Table("NODE", "ADDRESS", box=None, pad_edge=False)
     for name in ("CPUS", "GPUS", "MEMORY (MiB)", "CONTAINERS"):
         table.add_column(name, justify="right")
-    table.add_column("LABELS")
+    table.add_column("LABELS", overflow="fold")
     for node in nodes:
         labels = [f"{name}={value}" for name, value in node["labels"].items() if name != "ray.io/node-id"]
-        numbers = [f"{node[name]:g}" for name in ("cpus", "gpus", "memory", "containers")]
+        numbers = [f"{node[name]:.10g}" for name in ("cpus", "gpus", "memory", "containers")]
         table.add_row(node["node_id"][:12], node["address"], *numbers, " ".join(labels))
     return table

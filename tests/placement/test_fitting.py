@@ -16,6 +16,10 @@ NODES = [Node("n1", "a", 2, 0, 1000, {REGION: "eu"}), Node("n2", "b", 8, 1, 4000
         (Demand(1), "no machine has room for it at the moment"),
         (Demand(9), "no machine is large enough: it wants 9 cores, where the largest machine has 8"),
         (
+            Demand(1, memory=2 << 20),
+            "no machine is large enough: it wants 2097152 MiB of memory, where the largest machine has 4000",
+        ),
+        (
             Demand(1, gpus=2, memory=5000),
             "no machine is large enough: it wants 2 GPUs, where the largest machine has 1, and 5000 MiB of memory, "
             "where the largest machine has 4000",

@@ -1,6 +1,8 @@
 """What runs on a cluster is what runs elsewhere."""
 
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.ray.conftest import ClusterServer, RayCluster
@@ -96,3 +98,28 @@ def main():
     assert "GOT 2 [1, 2, 3]" in done.stdout
     assert "seen 1" in done.stdout
     assert "brief" not in ray_server.cli("app", "list").stdout
+
+
+def test_a_program_is_told_what_its_containers_wait_for(ray_server: ClusterServer, tmp_path: Path) -> None:
+    script, told = tmp_path / "script.py", tmp_path / "stderr"
+    script.write_text(
+        """
+import modal_lite as modal
+app = modal.App("patient")
+
+@app.function(gpu="T4:8")
+def f(x):
+    return x
+
+with app.run():
+    f.remote(1)
+"""
+    )
+    with told.open("wb") as stderr:
+        program = subprocess.Popen([sys.executable, script], env=ray_server.environment, stderr=stderr)
+    reason = "a container of f waits for its place: no machine is large enough: it wants 8 GPUs, where the largest"
+    wait_until(lambda: reason in told.read_text(), "the reason", 40)
+    program.send_signal(signal.SIGINT)
+    assert program.wait(20) == -signal.SIGINT
+    assert "patient" not in ray_server.cli("app", "list").stdout
+    assert not ray_server.status()["pending"]
