@@ -5,8 +5,9 @@ Imported on first use only, for cloudpickle's sake.
 
 import copyreg
 import pickle
+from collections.abc import Callable
 from functools import cached_property
-from types import FunctionType, WrapperDescriptorType
+from types import CodeType, FunctionType, WrapperDescriptorType
 from typing import Any
 
 import cloudpickle
@@ -15,7 +16,21 @@ from cloudpickle.cloudpickle import _dynamic_class_reduce
 from modal_lite._core.handles import reducers
 from modal_lite._core.main_module import MAIN_NAMES, is_found_by_container
 
-for _type, _reducer in cloudpickle.Pickler.dispatch_table.maps[0].items():
+_of_cloudpickle = cloudpickle.Pickler.dispatch_table.maps[0]
+
+
+def _reduce_code(code: CodeType) -> Any:
+    """Keeps the name of the file, by which tracebacks find the source; cloudpickle replaces it since 3.1.3."""
+    # A string of its own, as cloudpickle makes of each: what is pickled does not depend on who shares it.
+    return _rebuild_code, ("".join(code.co_filename), *_of_cloudpickle[CodeType](code))
+
+
+def _rebuild_code(filename: str, make: Callable[..., CodeType], args: tuple[Any, ...]) -> CodeType:
+    return make(*args).replace(co_filename=filename)
+
+
+reducers[CodeType] = _reduce_code
+for _type, _reducer in _of_cloudpickle.items():
     reducers.setdefault(_type, _reducer)
 
 

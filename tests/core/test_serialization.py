@@ -152,6 +152,16 @@ def test_dumps_function_is_by_value_even_if_importable() -> None:
     assert loads_function(dumps_function(Point)) is not None
 
 
+def test_a_function_by_value_keeps_the_name_of_its_file_and_its_lines() -> None:
+    def outer(x: int) -> Any:
+        return [lambda: x][0]
+
+    for function in (outer, outer(1)):
+        code, copied = function.__code__, loads_function(dumps_function(function)).__code__
+        assert (copied.co_filename, copied.co_firstlineno) == (__file__, code.co_firstlineno)
+        assert list(copied.co_lines()) == list(code.co_lines())
+
+
 def test_a_function_by_value_needs_no_module() -> None:
     namespace: dict[str, Any] = {"__name__": "nowhere"}
     exec("def fact(n): return 1 if n < 2 else n * fact(n - 1)", namespace)
