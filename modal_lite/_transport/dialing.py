@@ -7,7 +7,7 @@ import socket
 from urllib.parse import urlsplit
 
 from modal_lite._core.placed_messages import CHANNEL_HEADER, CONTAINER_HEADER, CONTAINER_PATH
-from modal_lite._transport.upgrade import UPGRADE, RefusedError
+from modal_lite._transport.upgrade import UPGRADE, check_answer
 
 PATIENCE = 10.0
 """Seconds in which the server must have answered."""
@@ -62,17 +62,6 @@ def request(url: str, container_id: str, channel: str, key: str) -> bytes:
         f"{CHANNEL_HEADER}: {channel}",
     ]
     return "\r\n".join([*lines, "", ""]).encode()
-
-
-def check_answer(head: bytes) -> None:
-    """Raises RefusedError, or OSError, unless the head of the answer opens the connection."""
-    first = head.decode("latin-1").partition("\r\n")[0]
-    version, _, rest = first.partition(" ")
-    status, _, reason = rest.partition(" ")
-    if not version.startswith("HTTP/1.") or not status.isdigit():
-        raise OSError(f"it does not speak HTTP: {first[:50]!r}")
-    if status != "101":
-        raise RefusedError(int(status), reason)
 
 
 def _read_head(sock: socket.socket) -> bytes:

@@ -75,15 +75,20 @@ async def open_connection(address: Address, session_id: str, received: int) -> O
         raise
 
 
-def _opened(transport: asyncio.Transport, head: bytes, came: bytes) -> Opened:
-    first, *lines = head.decode("latin-1").split("\r\n")
+def check_answer(head: bytes) -> None:
+    """Raises RefusedError, or OSError, unless the head of the answer opens the connection."""
+    first = head.decode("latin-1").partition("\r\n")[0]
     version, _, rest = first.partition(" ")
     status, _, reason = rest.partition(" ")
     if not version.startswith("HTTP/1.") or not status.isdigit():
         raise OSError(f"it does not speak HTTP: {first[:50]!r}")
     if status != "101":
         raise RefusedError(int(status), reason)
-    for line in lines:
+
+
+def _opened(transport: asyncio.Transport, head: bytes, came: bytes) -> Opened:
+    check_answer(head)
+    for line in head.decode("latin-1").split("\r\n")[1:]:
         name, _, value = line.partition(":")
         if name.lower() == WELCOME_HEADER.lower():
             return Opened(transport, msgspec.json.decode(value.strip(), type=Welcome), came)

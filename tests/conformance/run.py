@@ -6,6 +6,7 @@ repository. Where it is not, there is nothing to run, and that is no failure. Ar
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,19 +15,25 @@ from scope import Scope
 DEFAULT = Path(__file__).resolve().parents[2].parent / "shared" / "conformance"
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the suite; returns pytest's exit status."""
+def find_suite() -> Path | None:
+    """The suite's folder, made the current one; None, after saying so, where there is none."""
     suite = Path(os.environ.get("MODAL_LITE_CONFORMANCE") or DEFAULT).resolve()
     if not (suite / "conftest.py").exists():
         print(f"conformance: skipped, there is no suite at {suite} (MODAL_LITE_CONFORMANCE names another folder)")
-        return 0
+        return None
     # The suite's folder may be read-only: neither a cache nor byte code is written to it.
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.chdir(suite)
+    return suite
+
+
+def run_suite(suite: Path, arguments: list[str], plugins: Sequence[object] = ()) -> int:
+    """Runs tests of the suite; returns pytest's exit status."""
     options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-c", str(suite / "pytest.ini"), "-q"]
-    return int(pytest.main([*options, *arguments], plugins=[Scope()]))
+    return int(pytest.main([*options, *arguments], plugins=[Scope(), *plugins]))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    found = find_suite()
+    sys.exit(0 if found is None else run_suite(found, sys.argv[1:]))

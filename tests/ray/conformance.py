@@ -9,13 +9,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "conformance")]
 
-from run import DEFAULT  # noqa: E402
-from scope import Scope  # noqa: E402
+from run import find_suite, run_suite  # noqa: E402
 
 from tests.ray.conftest import RayCluster  # noqa: E402
 from tests.remote.conftest import Server  # noqa: E402
@@ -38,12 +35,9 @@ class OnCluster:
 
 def main(arguments: list[str]) -> int:
     """Runs the tests; returns pytest's exit status."""
-    suite = Path(os.environ.get("MODAL_LITE_CONFORMANCE") or DEFAULT).resolve()
-    if not (suite / "conftest.py").exists():
-        print(f"conformance: skipped, there is no suite at {suite} (MODAL_LITE_CONFORMANCE names another folder)")
+    suite = find_suite()
+    if suite is None:
         return 0
-    sys.dont_write_bytecode = True
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     cluster = RayCluster()
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder))
@@ -52,12 +46,8 @@ def main(arguments: list[str]) -> int:
         try:
             server.start()
             variables["MODAL_LITE_SERVER_URL"] = f"unix://{server.directory.socket}"
-            os.chdir(suite)
-            options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-c", str(suite / "pytest.ini"), "-q"]
-            chosen = arguments or [*FILES, "-k", CHOSEN]
-            return int(pytest.main([*options, *chosen], plugins=[Scope(), OnCluster(variables)]))
+            return run_suite(suite, arguments or [*FILES, "-k", CHOSEN], [OnCluster(variables)])
         finally:
-            os.chdir(ROOT)
             server.stop()
             cluster.close()
 

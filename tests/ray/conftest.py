@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -226,3 +227,11 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ClusterServer]]:
     yield start
     for made in servers:
         made.stop()
+
+
+@pytest.fixture
+def port() -> int:
+    """A port of this machine that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        found: int = probe.getsockname()[1]
+        return found

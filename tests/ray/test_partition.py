@@ -1,7 +1,6 @@
 """A network that is cut, and healed later."""
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,13 +12,6 @@ from tests.ray.test_losses import alive, result
 from tests.waiting import wait_until
 
 TOKEN = "a-token-of-these-tests-1234567890"
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        found: int = probe.getsockname()[1]
-        return found
 
 
 @pytest.fixture

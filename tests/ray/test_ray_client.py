@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,13 +9,6 @@ import pytest
 from tests.ray.conftest import ClusterServer, RayCluster
 from tests.ray.test_losses import parent
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        found: int = probe.getsockname()[1]
-        return found
 
 
 @pytest.fixture
