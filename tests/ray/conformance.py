@@ -18,8 +18,6 @@ from tests.ray.conftest import RayCluster  # noqa: E402
 from tests.remote.conftest import Server  # noqa: E402
 
 FILES = ("test_map.py", "test_errors.py", "test_cls.py")
-CHOSEN = "not test_map or order or exceptions"
-"""Every app of the suite's starts containers by Ray, which takes its time: of the maps, those that tell most."""
 
 
 class OnCluster:
@@ -46,7 +44,7 @@ def main(arguments: list[str]) -> int:
         try:
             server.start()
             variables["MODAL_LITE_SERVER_URL"] = f"unix://{server.directory.socket}"
-            return run_suite(suite, arguments or [*FILES, "-k", CHOSEN], [OnCluster(variables)])
+            return run_suite(suite, arguments or [*FILES], [OnCluster(variables)])
         finally:
             server.stop()
             cluster.close()
