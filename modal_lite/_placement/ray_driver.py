@@ -179,7 +179,12 @@ def _explain(error: Exception) -> str:
 
 def _describe(error: BaseException) -> str:
     """Why Ray cannot be used."""
-    text = f"{type(error).__name__}: {error}".strip()
+    text = f"{type(error).__name__}: {error}"
+    before, traceback, after = text.partition("Traceback (most recent call last)")
+    if traceback:
+        # Of another process: its last line says what it was.
+        text = f"{before} {after.strip().splitlines()[-1]}"
+    text = " ".join(text.split())
     if isinstance(error, ConnectionError) and "RAY_AUTH_MODE" not in os.environ:
         text += " (if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN)"
     return text

@@ -91,7 +91,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.timeout(120))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(120))
             if not HAS_RAY:
                 item.add_marker(pytest.mark.skip(reason="ray is not installed: pip install modal-lite[ray]"))
 
@@ -164,7 +165,7 @@ class ClusterServer(Server):
 
     def wait_for_ray(self, nodes: int) -> None:
         """Returns when the server knows so many nodes."""
-        wait_until(lambda: len(self.status()["nodes"]) >= nodes, f"{nodes} nodes", 40)
+        wait_until(lambda: len(self.status()["nodes"]) >= nodes, f"{nodes} nodes", 90)
 
     @contextmanager
     def program(self, code: str) -> Iterator["subprocess.Popen[str]"]:
