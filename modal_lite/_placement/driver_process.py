@@ -31,7 +31,7 @@ class DriverProcess:
     """The process that speaks with Ray, one after the other.
 
     Args:
-        words: Its arguments.
+        words: Its arguments; Ray's address is the first.
         known: Says what it has to know first of all.
         on_message: Takes what it says.
         on_lost: Told, with the reason, that there is none at the moment.
@@ -103,7 +103,7 @@ class DriverProcess:
                     break
                 except TimeoutError:
                     if not self._heard:
-                        self._reason = "Ray does not answer"
+                        self._reason = self._silent()
                         process.kill()
                         break
         finally:
@@ -115,6 +115,13 @@ class DriverProcess:
             self._on_lost()
             await _end(process)
         return was_connected
+
+    def _silent(self) -> str:
+        address, *_ = self._words
+        hint = (
+            "" if "://" in address else ": on a machine that is no node of it, RAY_ADDRESS has to be ray://host:10001"
+        )
+        return f"no answer from Ray at {address} in {SILENCE:g} seconds{hint}"
 
     def _received(self, message: Any, body: memoryview) -> None:
         self._heard = True
