@@ -61,6 +61,10 @@ def surroundings(size):
     bytearray(size)
     return os.environ["SECRET_OF_MINE"]
 
+@app.function()
+def devices():
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
 @app.function(region="far-away")
 def far(x):
     return x

@@ -53,6 +53,12 @@ except MemoryError as error:
     assert searched.stdout == ""
 
 
+def test_devices_are_those_that_ray_assigns(ray_server: ClusterServer, cluster: RayCluster) -> None:
+    cluster.add(num_gpus=2)
+    code = F + "show([f('devices').remote(), f('devices').with_options(gpu='T4:2', scaledown_window=2).remote()])"
+    assert ray_server.python(code) == [None, "0,1"]
+
+
 def test_what_containers_print_is_kept(ray_server: ClusterServer) -> None:
     ray_server.python(F + "show(list(f('count').remote_gen(3)))")
     wait_until(lambda: "count: counting to 3" in ray_server.cli("app", "logs", "app").stdout, "the line")
