@@ -1,6 +1,7 @@
 """What Ray runs for a container: an actor that starts the container's host, and ends with it."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -28,14 +29,21 @@ class ContainerActor:
 
     def __init__(self, container_id: str, token: str, url: str, python: str | None) -> None:
         self._connected = False
-        # From the thread that Ray runs this in, the main one: the host ends with the thread that has started it.
-        self._host = subprocess.Popen(
-            [python or sys.executable, "-P", "-m", "modal_lite._worker.host"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(),
-        )
+        self._failure = ""
+        program = python or sys.executable
+        try:
+            # From the thread that Ray runs this in, the main one: the host ends with the thread that has started it.
+            self._host = subprocess.Popen(
+                [program, "-P", "-m", "modal_lite._worker.host"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_environment(),
+            )
+        except OSError as error:
+            # Told when it is asked for: Ray wraps what is raised here into pages of its own.
+            self._failure = f"{program} cannot be run on {socket.gethostname()}: {error.strerror}"
+            return
         orders = {
             "url": url,
             "container_id": container_id,
@@ -53,11 +61,14 @@ class ContainerActor:
         """Returns this machine's id in Ray when the host has connected. Raises RuntimeError if it cannot."""
         import ray
 
+        if self._failure:
+            raise RuntimeError(self._failure)
         assert self._host.stdout is not None and self._host.stderr is not None
         if not self._connected:
             if self._host.stdout.readline() != _CONNECTED:
-                words = self._host.stderr.read()[-_LAST_WORDS:].decode("utf-8", "replace").strip()
-                raise RuntimeError(words or f"it ended with status {self._host.wait()}")
+                words = self._host.stderr.read()[-_LAST_WORDS:].decode("utf-8", "replace").strip().splitlines()
+                # Of a traceback, the last line tells.
+                raise RuntimeError(words[-1] if words else f"its host ended with status {self._host.wait()}")
             self._connected = True
             threading.Thread(target=self._end_with_host, daemon=True).start()
         node_id: str = ray.get_runtime_context().get_node_id()

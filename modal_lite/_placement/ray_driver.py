@@ -7,6 +7,7 @@ are detached, and have the names of their containers, so that the next one finds
 import logging
 import os
 import queue
+import re
 import signal
 import socket
 import sys
@@ -33,6 +34,8 @@ from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 
 LOOK = 1.0
 """Seconds between two looks at the cluster's machines."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_DIED = "The actor is dead because"
 
 
 class _Answered(NamedTuple):
@@ -170,11 +173,18 @@ class Driver:
 
 
 def _explain(error: Exception) -> str:
-    """What an actor has failed with, without Ray's traceback."""
+    """What an actor has failed with, without the pages that Ray makes of it."""
     cause = getattr(error, "cause", None)
     if cause is not None:
-        return str(cause)
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
+        text = str(cause)
+    else:
+        lines = [line for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()] or [type(error).__name__]
+        # The last line is the error that it began with, or else one of them says how the actor has died.
+        begun = "creation task" in lines[0]
+        text = lines[-1] if begun else next((line for line in lines if line.startswith(_DIED)), lines[0])
+    if "No module named" in text:
+        text += " (each machine needs modal-lite, and what the functions import, for the Python that runs there)"
+    return text
 
 
 def _describe(error: BaseException) -> str:

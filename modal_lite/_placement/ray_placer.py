@@ -159,7 +159,7 @@ class RayPlacer:
                 f"server {ours} and {PROTOCOL_VERSION}: install the same Python and modal-lite on both"
             )
             container.refuse(reason)
-            logger.error("container %s: %s", container.container_id, reason)
+            self._give_up(container, reason)
             return
         self._has_place(container)
         digest = digest_in(container.spec, self.settings.snapshots)
