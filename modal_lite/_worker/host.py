@@ -271,7 +271,7 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         assigned = host.assignment()
     except (OSError, ConnectionClosed, HostFailed) as error:
-        os.write(2, f"{orders.url}: {error}".encode())
+        os.write(2, f"{socket.gethostname()} has no connection to the server at {orders.url}: {error}".encode())
         return 1
     os.write(1, CONNECTED)
     try:
