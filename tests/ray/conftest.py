@@ -96,7 +96,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here):
             if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(120))
+                item.add_marker(pytest.mark.timeout(240))
             if not HAS_RAY:
                 item.add_marker(pytest.mark.skip(reason="ray is not installed: pip install modal-lite[ray]"))
 
@@ -181,11 +181,16 @@ class ClusterServer(Server):
                 started.kill()
 
     def driver(self) -> int:
-        """The process that speaks with Ray."""
+        """The process that speaks with Ray; 0 if there is none at the moment."""
         for pid in _children(self.pid()):
+            # That of a process that has ended, and was not waited for yet, is empty.
             if b"ray_driver" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 return pid
-        raise AssertionError("no process speaks with Ray")
+        return 0
+
+    def wait_for_another_driver(self, killed: int) -> None:
+        """Returns when another process than the one that was killed has found Ray."""
+        wait_until(lambda: self.driver() not in (0, killed) and self.status()["connected"], "the connection to Ray", 90)
 
 
 def _children(pid: int) -> list[int]:

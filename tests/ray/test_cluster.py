@@ -61,7 +61,7 @@ def test_devices_are_those_that_ray_assigns(ray_server: ClusterServer, cluster: 
 
 def test_what_containers_print_is_kept(ray_server: ClusterServer) -> None:
     ray_server.python(F + "show(list(f('count').remote_gen(3)))")
-    wait_until(lambda: "count: counting to 3" in ray_server.cli("app", "logs", "app").stdout, "the line")
+    wait_until(lambda: "count: counting to 3" in ray_server.cli("app", "logs", "app").stdout, "the line", 60)
 
 
 def test_what_fits_nowhere_is_reported_and_starts_when_a_machine_joins(
@@ -69,12 +69,12 @@ def test_what_fits_nowhere_is_reported_and_starts_when_a_machine_joins(
 ) -> None:
     with ray_server.program(F + "show(f('far').remote(5))") as program:
         reason = "no machine of the cluster has the labels ray.io/availability-region=far-away"
-        wait_until(lambda: reason in ray_server.cli("cluster", "status").stdout, "the reason", 40)
+        wait_until(lambda: reason in ray_server.cli("cluster", "status").stdout, "the reason", 60)
         assert f"far: modal-lite: a container of far waits for its place: {reason}." in (
             ray_server.cli("app", "logs", "app").stderr
         )
         cluster.add(labels={"ray.io/availability-region": "far-away"})
-        out, err = program.communicate(timeout=60)
+        out, err = program.communicate(timeout=90)
     assert shown(subprocess.CompletedProcess([], program.returncode, out, err)) == 5
     nodes = ray_server.status()["nodes"]
     assert [node["containers"] for node in nodes if node["labels"].get("ray.io/availability-region")] == [1]
@@ -124,8 +124,8 @@ with app.run():
     with told.open("wb") as stderr:
         program = subprocess.Popen([sys.executable, script], env=ray_server.environment, stderr=stderr)
     reason = "a container of f waits for its place: no machine is large enough: it wants 8 GPUs, where the largest"
-    wait_until(lambda: reason in told.read_text(), "the reason", 40)
+    wait_until(lambda: reason in told.read_text(), "the reason", 60)
     program.send_signal(signal.SIGINT)
-    assert program.wait(20) == -signal.SIGINT
+    assert program.wait(60) == -signal.SIGINT
     assert "patient" not in ray_server.cli("app", "list").stdout
     assert not ray_server.status()["pending"]

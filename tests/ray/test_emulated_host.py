@@ -65,7 +65,7 @@ def test_a_host_that_is_away_for_a_moment_and_for_long(
 ) -> None:
     path = tmp_path / "moment"
     with server.program(call(path, 1)) as program:
-        wait_until(path.exists, "the input", 20)
+        wait_until(path.exists, "the input", 60)
         host.cut()
         with pytest.raises(subprocess.TimeoutExpired):
             program.wait(2)
@@ -74,12 +74,12 @@ def test_a_host_that_is_away_for_a_moment_and_for_long(
         assert path.read_text().split()[::2] == [result(program)]
     path = tmp_path / "long"
     with server.program(call(path, 3)) as program:
-        wait_until(path.exists, "the input", 20)
+        wait_until(path.exists, "the input", 60)
         first, pid = path.read_text().split()
         host.cut()
         # It has its result after 3 s, and nobody to tell.
-        wait_until(lambda: not host.alive(int(pid)), "the end of the container that is cut off", 20)
-        wait_until(lambda: server.status()["pending"], "the server replacing it", 20)
+        wait_until(lambda: not host.alive(int(pid)), "the end of the container that is cut off", 60)
+        wait_until(lambda: server.status()["pending"], "the server replacing it", 60)
         host.heal()
         cluster.add(labels={"cloud": "beyond"})
         answer = result(program)

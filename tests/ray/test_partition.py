@@ -29,13 +29,13 @@ def test_a_container_behind_a_cut_network_is_replaced_and_its_late_result_change
     path = tmp_path / "seen"
     code = f"show(modal_lite.Function.from_name('app', 'dozes').remote({str(path)!r}, 5))"
     with server.program(code) as program:
-        wait_until(path.exists, "the input", 20)
+        wait_until(path.exists, "the input", 60)
         first = int(path.read_text())
         proxy.cut()
         # On its side of the network the container goes on, is heard of by nobody, and is ended.
-        wait_until(lambda: not alive(first), "the end of the container that is cut off", 20)
+        wait_until(lambda: not alive(first), "the end of the container that is cut off", 60)
         # Not only given up: its input has been taken back, and waits for another, which cannot arrive.
-        wait_until(lambda: server.status()["pending"], "the server replacing it", 20)
+        wait_until(lambda: server.status()["pending"], "the server replacing it", 60)
         assert server.status()["containers"] == 0
         proxy.heal()
         answer = result(program)
