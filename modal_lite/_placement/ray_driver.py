@@ -190,10 +190,10 @@ def _explain(error: Exception) -> str:
 def _describe(error: BaseException) -> str:
     """Why Ray cannot be used."""
     text = f"{type(error).__name__}: {error}"
-    before, traceback, after = text.partition("Traceback (most recent call last)")
+    before, traceback, _ = text.partition("Traceback (most recent call last)")
     if traceback:
         # Of another process: its last line says what it was.
-        text = f"{before} {after.strip().splitlines()[-1]}"
+        text = f"{before} {text.strip().splitlines()[-1]}"
     text = " ".join(text.split())
     if isinstance(error, ConnectionError) and "RAY_AUTH_MODE" not in os.environ:
         text += " (if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN)"
