@@ -15,8 +15,8 @@ from scope import Scope
 DEFAULT = Path(__file__).resolve().parents[2].parent / "shared" / "conformance"
 
 
-def find_suite() -> Path | None:
-    """The suite's folder, made the current one; None, after saying so, where there is none."""
+def enter_suite() -> Path | None:
+    """Makes the suite's folder the current one, and gives it; None, after saying so, where there is none."""
     suite = Path(os.environ.get("MODAL_LITE_CONFORMANCE") or DEFAULT).resolve()
     if not (suite / "conftest.py").exists():
         print(f"conformance: skipped, there is no suite at {suite} (MODAL_LITE_CONFORMANCE names another folder)")
@@ -35,5 +35,5 @@ def run_suite(suite: Path, arguments: list[str], plugins: Sequence[object] = ())
 
 
 if __name__ == "__main__":
-    found = find_suite()
+    found = enter_suite()
     sys.exit(0 if found is None else run_suite(found, sys.argv[1:]))

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "conformance")]
 
-from run import find_suite, run_suite  # noqa: E402
+from run import enter_suite, run_suite  # noqa: E402
 
 from tests.ray.conftest import RayCluster  # noqa: E402
 from tests.remote.conftest import Server  # noqa: E402
@@ -33,7 +33,7 @@ class OnCluster:
 
 def main(arguments: list[str]) -> int:
     """Runs the tests; returns pytest's exit status."""
-    suite = find_suite()
+    suite = enter_suite()
     if suite is None:
         return 0
     cluster = RayCluster()

@@ -208,10 +208,11 @@ def cluster() -> Iterator[RayCluster]:
         made.close()
 
 
-@pytest.fixture(scope="module")
-def ray_server(tmp_path_factory: pytest.TempPathFactory, cluster: RayCluster) -> Iterator[ClusterServer]:
-    """A server that the tests of a module share."""
-    made = ClusterServer(tmp_path_factory.mktemp("ray-server"), cluster)
+@contextmanager
+def serving(folder: Path, cluster: RayCluster, **environment: str) -> Iterator[ClusterServer]:
+    """A server with our app deployed, and a cluster of two nodes or more; it has these variables, too."""
+    made = ClusterServer(folder, cluster)
+    made.environment |= environment
     try:
         made.start()
         made.deploy(APP)
@@ -219,6 +220,13 @@ def ray_server(tmp_path_factory: pytest.TempPathFactory, cluster: RayCluster) ->
         yield made
     finally:
         made.stop()
+
+
+@pytest.fixture(scope="module")
+def ray_server(tmp_path_factory: pytest.TempPathFactory, cluster: RayCluster) -> Iterator[ClusterServer]:
+    """A server that the tests of a module share."""
+    with serving(tmp_path_factory.mktemp("ray-server"), cluster) as made:
+        yield made
 
 
 @pytest.fixture

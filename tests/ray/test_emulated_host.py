@@ -78,8 +78,8 @@ def test_a_host_that_is_away_for_a_moment_and_for_long(
         first, pid = path.read_text().split()
         host.cut()
         # It has its result after 3 s, and nobody to tell.
-        wait_until(lambda: not host.alive(int(pid)), "the end of the container that is cut off", 60)
-        wait_until(lambda: server.status()["pending"], "the server replacing it", 60)
+        wait_until(lambda: not host.alive(int(pid)), "the end of the container that is cut off", 30)
+        wait_until(lambda: server.status()["pending"], "the server replacing it", 30)
         host.heal()
         cluster.add(labels={"cloud": "beyond"})
         answer = result(program)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ray.conftest import APP, ClusterServer, RayCluster
+from tests.ray.conftest import ClusterServer, RayCluster, serving
 
 OTHER_PYTHON = f"""#!{sys.executable} -P
 import sys
@@ -24,15 +24,9 @@ exit 1
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, cluster: RayCluster) -> Iterator[ClusterServer]:
     """A server whose machines run whatever the file `python` of its folder is."""
-    made = ClusterServer(tmp_path_factory.mktemp("misfits"), cluster)
-    made.environment["MODAL_LITE_RAY_PYTHON"] = str(made.folder / "python")
-    try:
-        made.start()
-        made.deploy(APP)
-        made.wait_for_ray(2)
+    folder = tmp_path_factory.mktemp("misfits")
+    with serving(folder, cluster, MODAL_LITE_RAY_PYTHON=str(folder / "python")) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.mark.parametrize(

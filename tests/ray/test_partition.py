@@ -33,9 +33,9 @@ def test_a_container_behind_a_cut_network_is_replaced_and_its_late_result_change
         first = int(path.read_text())
         proxy.cut()
         # On its side of the network the container goes on, is heard of by nobody, and is ended.
-        wait_until(lambda: not alive(first), "the end of the container that is cut off", 60)
+        wait_until(lambda: not alive(first), "the end of the container that is cut off", 30)
         # Not only given up: its input has been taken back, and waits for another, which cannot arrive.
-        wait_until(lambda: server.status()["pending"], "the server replacing it", 60)
+        wait_until(lambda: server.status()["pending"], "the server replacing it", 30)
         assert server.status()["containers"] == 0
         proxy.heal()
         answer = result(program)
