@@ -10,6 +10,7 @@ import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
+import click
 import pytest
 
 import modal_lite
@@ -187,6 +188,15 @@ def test_what_is_written_while_others_have_the_terminal_waits(
         assert terminal.getvalue() == ""
         manager().resume()
         assert terminal.getvalue() == "… (33 characters are missing here)\nf │ line 3\nf │ line 4\nmine\n"
+
+
+def test_a_stream_is_one_of_text_also_while_others_have_the_terminal(terminal: Terminal) -> None:
+    with enabled(terminal, terminal):
+        manager().hold()
+        click.echo("mine")
+        manager().resume()
+        click.echo("and mine")
+    assert terminal.getvalue() == "mine\nand mine\n"
 
 
 def test_a_redrawn_line_is_not_shown_in_a_file(streams: Streams) -> None:

@@ -187,6 +187,9 @@ class StandIn:
 
     def write(self, text: str) -> int:
         """See `io.TextIOBase.write`."""
+        if not isinstance(text, str):
+            # By trying, click and others find out whether a stream is one of text, also while the screen is held.
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         screen = self._screen
         with screen.condition:
             if screen.holds_back(self, text):
