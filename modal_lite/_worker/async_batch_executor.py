@@ -67,6 +67,8 @@ class AsyncBatchExecutor(AsyncExecutor):
             error = cancelled  # Before its first step.
         finally:
             self._task = None
+        if batch.typed and isinstance(error, asyncio.CancelledError):
+            error = KeyboardInterrupt()
         if error is None:
             batch.succeed(values)
         else:

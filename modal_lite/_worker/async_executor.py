@@ -41,6 +41,8 @@ class AsyncExecutor:
         self._arrived = asyncio.Event()
         self._tasks: dict[tuple[int, int], asyncio.Task[Any]] = {}
         """By the lease that runs and the input's index in it."""
+        self._typed: set[tuple[int, int]] = set()
+        """Those of them that Ctrl-C was typed for."""
         self._streams: dict[int, GeneratorStream | Exchange] = {}
         """By the lease of the generator, or the request, that runs."""
         leases.on_arrival = self.wake
@@ -82,8 +84,11 @@ class AsyncExecutor:
     # --- the main thread ---------------------------------------------------------------------------------------------
 
     def _cancel(self, target: Target) -> None:
-        task = self._tasks.get((target.lease.lease_id, target.index))
+        key = (target.lease.lease_id, target.index)
+        task = self._tasks.get(key)
         if task is not None and not target.lease.is_over(target.index):
+            if target.typed:
+                self._typed.add(key)
             task.cancel()
 
     async def _serve(self) -> None:
@@ -147,18 +152,27 @@ class AsyncExecutor:
     async def _in_task(
         self, running: RunningLease, index: int, coroutine: Coroutine[Any, Any, T]
     ) -> tuple[T | None, BaseException | None]:
-        """The coroutine's result or exception, run in a task that knows which input it belongs to."""
+        """The coroutine's result or exception, run in a task that knows which input it belongs to.
+
+        As in `asyncio.run`, a cancellation that Ctrl-C has begun ends as KeyboardInterrupt if nobody catches it.
+        """
         context = copy_context()
         context.run(input_context.set, (running.call_id, index))
         task = self._loop.create_task(guard(coroutine), context=context)
-        self._tasks[running.lease_id, index] = task
+        key = (running.lease_id, index)
+        self._tasks[key] = task
         try:
-            return await task
-        except asyncio.CancelledError as error:
+            value, error = await task
+        except asyncio.CancelledError as cancelled:
             coroutine.close()  # Cancelled before its first step.
-            return None, error
+            value, error = None, cancelled
         finally:
-            del self._tasks[running.lease_id, index]
+            del self._tasks[key]
+        if self._typed and key in self._typed:
+            self._typed.discard(key)
+            if isinstance(error, asyncio.CancelledError):
+                error = KeyboardInterrupt()
+        return value, error
 
     async def _run_generator(self, running: RunningLease, index: int, invoke: Invoke, item: Any) -> None:
         self._words[RUNNING] = index + 1

@@ -73,6 +73,8 @@ class BatchExecutor:
             return
         # Once only: the function's own cleaning up is not to be interrupted.
         self._interrupted = None
+        if self._batch.typed:
+            raise KeyboardInterrupt
         raise InputCancellation("the inputs of this batch were cancelled, or ran into their timeout")
 
     # --- the main thread ---------------------------------------------------------------------------------------------

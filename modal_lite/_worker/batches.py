@@ -48,6 +48,9 @@ class Batch:
     An input that is cancelled leaves the others alone: it is reported at once, and what the function returns for it is
     dropped. The function is interrupted when none is left that anybody waits for, or when its time is over, for its
     inputs began together.
+
+    Attributes:
+        typed: The function is interrupted for Ctrl-C was typed on the terminal that the container has.
     """
 
     def __init__(self, function: BatchedFunction, leases: Leases) -> None:
@@ -59,6 +62,7 @@ class Batch:
         self._wanted: set[int] = set()
         self._runs = False
         self._timed_out = False
+        self.typed = False
 
     def __len__(self) -> int:
         return len(self._members)
@@ -106,6 +110,9 @@ class Batch:
         with self._lock:
             if target.lease.lease_id not in self._wanted:
                 return False
+            if target.typed:
+                self.typed = self._runs
+                return self._runs
             self._timed_out = self._timed_out or target.timed_out
             if self._runs and (self._timed_out or len(self._wanted) == 1):
                 return True
@@ -128,7 +135,7 @@ class Batch:
     def fail(self, error: BaseException) -> None:
         """Reports what the function raised. Raises it again if it is to end the container."""
         flush_output()
-        if isinstance(error, KeyboardInterrupt):
+        if reports.ends_container(error):
             raise error
         if self._timed_out:
             self._fail(outcomes.interrupted(timed_out=True), EMPTY)

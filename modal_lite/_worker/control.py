@@ -20,7 +20,6 @@ from modal_lite._core.messages import (
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._worker.executor import INTERRUPT_SIGNAL, Executor, Target
 from modal_lite._worker.leases import Leases
-from modal_lite._worker.running_lease import RunningLease
 from modal_lite._worker.terminal import ContainerTerminal
 
 TERM_GRACE = 1.0
@@ -88,7 +87,7 @@ class Control:
         self._write_wake(_STOP)
 
     def request_interrupt(self) -> None:
-        """For signal handlers: what runs is to be interrupted, as if its call were cancelled."""
+        """For signal handlers: Ctrl-C was typed for what runs."""
         self._write_wake(_INTERRUPT)
 
     def leave_within(self, grace: float) -> None:
@@ -158,8 +157,8 @@ class Control:
         if _STOP in wanted:
             self._stop(TERM_GRACE, 0.0, told=False)
         elif _INTERRUPT in wanted:
-            for found in self._leases.interrupt_all():
-                self._interrupt(found, timed_out=False)
+            for found in self._leases.under_way():
+                self._interrupt(Target(*found, typed=True))
 
     def _nudge(self, delay: float) -> None:
         if self.executor is not None and self.executor.nudge():
@@ -182,7 +181,7 @@ class Control:
             case CancelInput():
                 found = self._leases.interrupt(message.lease_id, message.index, message.timed_out)
                 if found is not None:
-                    self._interrupt(found, message.timed_out)
+                    self._interrupt(Target(*found, message.timed_out))
             case GeneratorCredit():
                 if self.executor is not None:
                     self.executor.credit(message.lease_id, message.consumed)
@@ -191,9 +190,9 @@ class Control:
             case _:
                 self.terminal.handle(message)
 
-    def _interrupt(self, found: tuple[RunningLease, int], timed_out: bool) -> None:
+    def _interrupt(self, target: Target) -> None:
         if self.executor is not None:
-            self.executor.interrupt(Target(*found, timed_out))
+            self.executor.interrupt(target)
             self._nudge_after = _FIRST_NUDGE
 
     def _stop(self, grace: float, exits: float, told: bool = True) -> None:
@@ -206,7 +205,7 @@ class Control:
         if not told:
             self._leases.channel.send(Leaving())
         for found in self._leases.stop():
-            self._interrupt(found, timed_out=False)
+            self._interrupt(Target(*found))
         try:
             self._data.shutdown(socket.SHUT_RD)
         except OSError:

@@ -14,11 +14,18 @@ it."""
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A running input that is to be interrupted."""
+    """A running input that is to be interrupted.
+
+    Attributes:
+        timed_out: It ran out of time; else it was cancelled.
+        typed: Neither, but Ctrl-C was typed on the terminal that its container has: the function is told as Python
+            tells it, by KeyboardInterrupt, or in async code by cancelling it; what it makes of that is its outcome.
+    """
 
     lease: RunningLease
     index: int
-    timed_out: bool
+    timed_out: bool = False
+    typed: bool = False
 
 
 class Executor(Protocol):

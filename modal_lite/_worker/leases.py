@@ -152,11 +152,11 @@ class Leases:
         target = None if running is None else running.interrupt(index, timed_out)
         return None if running is None or target is None else (running, target)
 
-    def interrupt_all(self) -> list[tuple[RunningLease, int]]:
-        """Ends the running inputs. Returns what to interrupt now."""
+    def under_way(self) -> list[tuple[RunningLease, int]]:
+        """The inputs that run."""
         with self._lock:
-            under_way = list(self._running.values())
-        return [(running, index) for running in under_way if (index := running.interrupt(ANY_INPUT, False)) is not None]
+            leases = list(self._running.values())
+        return [(running, index) for running in leases if (index := running.running_input()) is not None]
 
     def stop(self) -> list[tuple[RunningLease, int]]:
         """Hands out no more leases. Returns what to interrupt now."""

@@ -138,6 +138,12 @@ class RunningLease:
             self._interrupted[index] = timed_out
             return index
 
+    def running_input(self) -> int | None:
+        """The input that runs, None if there is none."""
+        with self._lock:
+            index = self._withdraw() - 1
+            return None if index < self.start or self._is_over(index) else index
+
     def stop(self) -> int | None:
         """Starts nothing more, and reports no failure of what runs: it is to be run again elsewhere, if it is wanted.
 

@@ -89,6 +89,8 @@ class SyncExecutor:
             return
         # Once only: the function's own cleaning up is not to be interrupted.
         self._target = None
+        if target.typed:
+            raise KeyboardInterrupt
         raise InputCancellation("the input ran into its timeout" if target.timed_out else "the input was cancelled")
 
     # --- the main thread ---------------------------------------------------------------------------------------------
@@ -185,6 +187,8 @@ class SyncExecutor:
                     return outcomes.unpicklable(tag, value, error)
                 stream.put(held, payload)
                 del value
+            if self._target is not None and self._target.typed:
+                raise KeyboardInterrupt
             return outcomes.interrupted(timed_out=False)
         finally:
             close = getattr(generator, "close", None)

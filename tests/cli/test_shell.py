@@ -57,12 +57,29 @@ PROGRAM = """
             print("number", i, sys.stdout.isatty())
             yield i
     @app.function()
-    async def sleeps(first_stop: bool = False):
+    async def sleeps(first_stop: bool = False, busy: bool = False, go_on: bool = False):
         import asyncio
         modal_lite.interact()
         if first_stop:
             breakpoint()
             return "went on"
+        try:
+            if busy:
+                print("sleeping")
+                time.sleep(60)
+            asyncio.get_running_loop().call_soon(print, "sleeping")
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if go_on:
+                return "went on without sleep"
+            raise
+        finally:
+            print("cleaned up")
+    @app.function()
+    @modal_lite.batched(max_batch_size=2, wait_ms=1)
+    async def batch(xs: list[int]):
+        import asyncio
+        modal_lite.interact()
         try:
             print("sleeping")
             await asyncio.sleep(60)
@@ -95,6 +112,9 @@ PROGRAM = """
     @app.local_entrypoint()
     def shells(which: str):
         print("shell gave", globals()[which].shell())
+    @app.local_entrypoint()
+    def batches():
+        batch.remote(1)
     @app.local_entrypoint()
     def parallel():
         print(sorted(ask.starmap(() for _ in range(2))))
@@ -246,12 +266,24 @@ def test_ctrl_c_in_an_async_function(terminal: Spawn) -> None:
     child.sendline("c")
     child.expect_exact("went on\r\n")
     assert ends(child) == 0
-    child = terminal("run", "-i", "program.py::sleeps")
+
+
+@pytest.mark.parametrize("what", ["sleeps", "sleeps --busy", "batches"])
+def test_ctrl_c_ends_an_async_function_wherever_it_is(terminal: Spawn, what: str) -> None:
+    child = terminal("run", "-i", *f"program.py::{what}".split())
     child.expect_exact("sleeping\r\n")
     child.sendintr()
     child.expect_exact("cleaned up\r\n")
-    child.expect_exact("was cancelled")
-    assert ends(child) == 1
+    child.expect_exact("Interrupted.")
+    assert ends(child) == 130
+
+
+def test_an_async_function_may_go_on_after_ctrl_c(terminal: Spawn) -> None:
+    child = terminal("run", "-i", "program.py::sleeps", "--go-on")
+    child.expect_exact("sleeping\r\n")
+    child.sendintr()
+    child.expect_exact("went on without sleep\r\n")
+    assert ends(child) == 0
 
 
 def test_a_hook_that_asks_has_the_terminal_until_the_next_input_is_done(terminal: Spawn) -> None:
