@@ -10,7 +10,7 @@ from modal_lite import config, output
 from modal_lite._client import current_client
 from modal_lite._core.address import address_of
 from modal_lite._core.ids import new_id
-from modal_lite._core.placed_messages import OWN_WORDS
+from modal_lite._core.log_streams import SERVER
 from modal_lite._deployment import deploy
 from modal_lite._functions import _Function
 from modal_lite._transport.admin import ask
@@ -91,8 +91,9 @@ class _Follower:
 
 def _show(line: dict[str, Any]) -> None:
     manager = output.current()
-    if line["stream"] == "stderr" and line["text"].startswith(OWN_WORDS):
+    if line["stream"] == SERVER:
         # Why nothing happens: whoever waits is told, also if they do not want to see what functions print.
-        logger.warning("%s", line["text"].removeprefix(OWN_WORDS))
+        if manager is None or not manager.quiet:
+            logger.warning("%s: %s", line["function"], line["text"])
     elif manager is not None:
         manager.lines(line["function"], line["container"], line["stream"], [line["text"]])

@@ -21,10 +21,6 @@ OUTPUT_PIECE = 32 << 10
 """Bytes of a container's output in one message at most."""
 
 
-OWN_WORDS = "modal-lite: "
-"""What the server itself says in a container's stderr begins with this."""
-
-
 class Arrived(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """From the host, first of all: it is there."""
 

@@ -54,11 +54,18 @@ class RayPlacer:
         settings: The cluster.
     """
 
-    def __init__(self, on_exit: OnExit, report: Callable[[events.Event], None], settings: ClusterSettings) -> None:
+    def __init__(
+        self,
+        on_exit: OnExit,
+        report: Callable[[events.Event], None],
+        tell: Callable[[str, str], None],
+        settings: ClusterSettings,
+    ) -> None:
         self.containers: dict[str, RemoteContainer] = {}
         self.nodes: list[Node] = []
         self._on_exit = on_exit
         self._report = report
+        self._tell = tell
         self.settings = settings
         self._loop = asyncio.get_running_loop()
         words = [settings.address, settings.namespace, settings.python or ""]
@@ -264,7 +271,7 @@ class RayPlacer:
             if reason != container.reason:
                 container.reason = reason
                 logger.warning("container %s of %s waits: %s", container.container_id, container.spec.tag, reason)
-                container.say(f"a container of {container.spec.tag} waits for its place: {reason}.")
+                self._tell(container.container_id, f"a container waits for its place: {reason}.")
 
     def _own(self, coroutine: Any) -> None:
         task = self._loop.create_task(coroutine)

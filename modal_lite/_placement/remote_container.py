@@ -17,7 +17,6 @@ from modal_lite._core.placed_messages import (
     CONTROL,
     DATA,
     LINK,
-    OWN_WORDS,
     SILENCE,
     Arrived,
     Assigned,
@@ -213,10 +212,6 @@ class RemoteContainer:
         """Has the host send the container a signal."""
         if self._link is not None:
             self._link.send(Signal(number))
-
-    def say(self, text: str) -> None:
-        """Writes a line of our own to the container's stderr, for those who wait for it."""
-        self._err.write(f"{OWN_WORDS}{text}\n".encode())
 
     def beat(self) -> None:
         """Gives a sign of life, and gives the host up if it has given none for too long."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modal_lite._core.interfaces import PlacedContainer
+from modal_lite._core.log_streams import STDERR, STDOUT
 from modal_lite._core.messages import FromContainer, FromContainerControl
 from modal_lite._core.requests import FunctionDefinition
 from modal_lite._server.logs import OutputReader
@@ -57,8 +58,8 @@ class ContainerLink:
         self.control = placed.open_control(
             FromContainerControl, lambda message, body: on_control(self, message), lambda error: None
         )
-        self.stdout = OutputReader(placed.stdout, lambda lines, transient: on_lines(self, "stdout", lines, transient))
-        self.stderr = OutputReader(placed.stderr, lambda lines, transient: on_lines(self, "stderr", lines, transient))
+        self.stdout = OutputReader(placed.stdout, lambda lines, transient: on_lines(self, STDOUT, lines, transient))
+        self.stderr = OutputReader(placed.stderr, lambda lines, transient: on_lines(self, STDERR, lines, transient))
 
     def exited(self, status: int | None, reason: str) -> None:
         """The placer says that the process ended."""

@@ -153,7 +153,9 @@ def _make_service(
         from modal_lite._placement.ray_placer import RayPlacer  # here: few servers have a cluster
 
         def make_placer(on_exit: OnExit) -> RayPlacer:
-            arrivals.placer = RayPlacer(on_exit, lambda event: plane.happened(event), cluster)
+            arrivals.placer = RayPlacer(
+                on_exit, lambda event: plane.happened(event), lambda of, text: plane.say(of, text), cluster
+            )
             return arrivals.placer
 
         plane = ObservedPlane(make_placer, environment, service, on_output, False)

@@ -28,7 +28,7 @@ class Written(msgspec.Struct, frozen=True):
     input_id: str | None
     """The input that ran when this was read, if there was just one. Of fast inputs it may be one of the next."""
     stream: str
-    """"stdout" or "stderr"."""
+    """One of `log_streams`."""
     lines: list[str]
     """Without their ends."""
     transient: bool

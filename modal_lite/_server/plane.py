@@ -11,6 +11,7 @@ import msgspec
 
 from modal_lite._core.ids import new_id
 from modal_lite._core.interfaces import Connection, Placer
+from modal_lite._core.log_streams import SERVER
 from modal_lite._core.messages import (
     ANY_INPUT,
     CancelInput,
@@ -487,6 +488,12 @@ class ControlPlane:
         call.consumed = count
         if call.credit is not None:
             call.credit(count)
+
+    def say(self, container_id: str, text: str) -> None:
+        """Adds a line of the server's own to what the container writes, for those who wait for it."""
+        link = self.links.get(container_id)
+        if link is not None:
+            self._on_output(Written(link.definition, container_id, None, SERVER, [text], False))
 
     def _container_wrote(self, link: ContainerLink, stream: str, lines: list[str], transient: bool) -> None:
         container = self.scheduler.containers.get(link.container_id)

@@ -11,6 +11,7 @@ import msgspec
 
 from modal_lite import config
 from modal_lite._core.address import address_of
+from modal_lite._core.log_streams import STDOUT
 from modal_lite._transport.admin import ask
 from modal_lite.cli.failures import interruptible, refusals
 
@@ -169,7 +170,7 @@ def logs(name: str, environment: str | None, lines: int, follow: bool, as_json: 
             new = [line for line in ask(address_of(), "GET", *path, lines=lines) if line["time"] > seen]
             for line in new:
                 text = msgspec.json.encode(line).decode() if as_json else f"{line['function']}: {line['text']}"
-                click.echo(text, err=line["stream"] == "stderr" and not as_json)
+                click.echo(text, err=line["stream"] != STDOUT and not as_json)
             seen = new[-1]["time"] if new else seen
             if not follow:
                 return

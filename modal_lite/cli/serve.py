@@ -10,6 +10,7 @@ import click
 
 from modal_lite import config
 from modal_lite._core.address import address_of
+from modal_lite._core.log_streams import STDOUT
 from modal_lite._transport.admin import ask
 from modal_lite.cli.failures import interruptible
 from modal_lite.cli.refs import Ref, find_app
@@ -75,7 +76,7 @@ def _watch(folder: str, command: list[str], path: tuple[str, ...]) -> None:
         except Error:
             continue  # The server is being started anew.
         for line in [line for line in lines if line["time"] > seen]:
-            click.echo(f"{line['function']}: {line['text']}", err=line["stream"] == "stderr")
+            click.echo(f"{line['function']}: {line['text']}", err=line["stream"] != STDOUT)
             seen = line["time"]
 
 

@@ -33,14 +33,14 @@ def enable_output(show_progress: bool = True) -> Iterator[None]:
     Args:
         show_progress: Whether to show the progress of maps.
     """
-    with _enabled(show_progress, prefix=True):
+    with _enabled(show_progress, quiet=False):
         yield
 
 
 @contextmanager
 def quiet_output() -> Iterator[None]:
     """Like `enable_output`, with nothing but what functions print: no names before the lines, no progress."""
-    with _enabled(show_progress=False, prefix=False):
+    with _enabled(show_progress=False, quiet=True):
         yield
 
 
@@ -61,11 +61,11 @@ def map_progress(tag: str) -> MapProgress | None:
 
 
 @contextmanager
-def _enabled(show_progress: bool, prefix: bool) -> Iterator[None]:
+def _enabled(show_progress: bool, quiet: bool) -> Iterator[None]:
     global _depth, _manager
     with _lock:
         if _depth == 0:
-            _manager = OutputManager(show_progress, prefix)
+            _manager = OutputManager(show_progress, quiet)
         _depth += 1
     try:
         yield

@@ -20,11 +20,11 @@ class OutputManager:
 
     Args:
         show_progress: Whether maps get a display.
-        prefix: Whether lines of functions begin with the name of the function.
+        quiet: Nothing but what functions print is to be shown, without their names before the lines.
     """
 
-    def __init__(self, show_progress: bool, prefix: bool) -> None:
-        self._prefix = prefix
+    def __init__(self, show_progress: bool, quiet: bool) -> None:
+        self.quiet = quiet
         self._screen = Screen()
         self._progress = ProgressGroup(self._screen) if show_progress else None
         self._live = LiveLines()
@@ -63,7 +63,7 @@ class OutputManager:
         text = _CONTROL.sub("", texts[0])
         with self._screen.condition:
             if text:
-                self._under_way[key] = (tag if self._prefix else "", text)
+                self._under_way[key] = ("" if self.quiet else tag, text)
                 self._screen.eager = True
             else:
                 self._forget(key)
@@ -104,7 +104,7 @@ class OutputManager:
         return bars if self._progress is None else [*bars, *self._progress.lines()]
 
     def _formatted(self, tag: str, stream: str, texts: list[str]) -> str:
-        if not self._prefix:
+        if self.quiet:
             before, after = "", ""
         elif not is_terminal(getattr(sys, stream)):
             before, after = f"[{tag}] ", ""

@@ -70,9 +70,7 @@ def test_what_fits_nowhere_is_reported_and_starts_when_a_machine_joins(
     with ray_server.program(F + "show(f('far').remote(5))") as program:
         reason = "no machine of the cluster has the labels ray.io/availability-region=far-away"
         wait_until(lambda: reason in ray_server.cli("cluster", "status").stdout, "the reason", 60)
-        assert f"far: modal-lite: a container of far waits for its place: {reason}." in (
-            ray_server.cli("app", "logs", "app").stderr
-        )
+        assert f"far: a container waits for its place: {reason}." in (ray_server.cli("app", "logs", "app").stderr)
         cluster.add(labels={"ray.io/availability-region": "far-away"})
         out, err = program.communicate(timeout=90)
     assert shown(subprocess.CompletedProcess([], program.returncode, out, err)) == 5
@@ -123,7 +121,7 @@ with app.run():
     )
     with told.open("wb") as stderr:
         program = subprocess.Popen([sys.executable, script], env=ray_server.environment, stderr=stderr)
-    reason = "a container of f waits for its place: no machine is large enough: it wants 8 GPUs, where the largest"
+    reason = "f: a container waits for its place: no machine is large enough: it wants 8 GPUs, where the largest"
     wait_until(lambda: reason in told.read_text(), "the reason", 60)
     program.send_signal(signal.SIGINT)
     assert program.wait(60) == -signal.SIGINT
