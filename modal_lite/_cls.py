@@ -106,7 +106,7 @@ class _Cls:
                     f"This instance of {self.name} was not made by calling the decorated class, or is still in its "
                     f"__init__, so its methods are no Functions. Make it by {self.name}(...)."
                 )
-            found = _Obj(self, Arguments(), instance, self.service._served(context.served_function_id))
+            found = _Obj(self, Arguments(), instance, self.service._running_as(context.served_function_id))
             attributes[_OBJECT] = found
         return found
 

@@ -1,6 +1,7 @@
 """Functions: what `@app.function()` makes of a Python function.
 
-Long for its docstrings: every public method is here, and what they do is in `_inputs.py`, `_map.py` and `_results.py`.
+Long for its docstrings: every public method is here, and what they do is in `_inputs.py`, `_map.py`, `_generator.py`
+and `_results.py`.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -22,11 +23,12 @@ from modal_lite._core.web import WebConfig
 from modal_lite._core.wrapping import blocking_refusal, hidden_from_types, refused_in_loops, untranslated
 from modal_lite._function_call import _FunctionCall
 from modal_lite._function_info import FunctionInfo
+from modal_lite._generator import generator_blocks
 from modal_lite._inputs import InputSource, SupportsAiter, dump_arguments
 from modal_lite._map import map_blocks
 from modal_lite._options import apply_changes, parse_changes, parse_count, parse_env, warn_of_unhonoured
 from modal_lite._reference import Reference
-from modal_lite._results import failure_of, result_of, values_of
+from modal_lite._results import result_of
 from modal_lite._shell import on_terminal
 from modal_lite.exception import ExecutionError, InvalidError
 from modal_lite.retries import Retries
@@ -205,20 +207,12 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         if not self._info.is_generator or self._info.web is not None:
             raise await self._wrong_kind("remote_gen", "remote")
         payload = dump_arguments(args, kwargs, self._tag)
-        client, call_id, consumed = self._client, new_id("fc"), 0
+        values = generator_blocks(self._client, function_id, payload, self._method)
         try:
-            await client.start(call_id, function_id, CallKind.GENERATOR, payload, self._method)
-            finished = False
-            while not finished:
-                batch = await client.next_values(call_id, consumed)
-                finished = batch.finished
-                for block in batch.outputs:
-                    if block.failure is not None:
-                        raise failure_of(block)
-                    consumed += block.count
-                    yield values_of(block)
+            async for block in values:
+                yield block
         finally:
-            client.forget_call(call_id)
+            await values.aclose()
 
     @untranslated(arguments=True, result=True)
     def local(self, *args: P.args, **kwargs: P.kwargs) -> OriginalReturnType:
@@ -555,15 +549,8 @@ class _Function(Generic[P, ReturnType, OriginalReturnType]):
         variant._parameters = parameters
         return variant
 
-    def _served(self, function_id: str | None) -> "_Function[P, ReturnType, OriginalReturnType]":
-        """Of a class, in a container: the function that the container serves, whichever variant it is."""
-        served: _Function[P, ReturnType, OriginalReturnType]
-        served = _Function(self._app, self._info, self._tag, self._settings, self._env)
-        served._hydrate(function_id)
-        return served
-
-    def _running_as(self, function_id: str) -> "_Function[P, ReturnType, OriginalReturnType]":
-        """A handle of the same function, or method, where it runs under this id."""
+    def _running_as(self, function_id: str | None) -> "_Function[P, ReturnType, OriginalReturnType]":
+        """A handle of the same function, class or method where it runs under this id, whichever variant that is."""
         handle: _Function[P, ReturnType, OriginalReturnType]
         handle = _Function(self._app, self._info, self._tag, self._settings, self._env)
         handle._method = self._method
