@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,15 +57,13 @@ def test_live_progress_of_a_map(spawn: Spawn, write: Write) -> None:
 @pytest.mark.parametrize(
     ("name", "sign"), [("wait_here", "waiting"), ("wait_there", "hanging"), ("wait_async", "hanging")]
 )
-def test_ctrl_c_is_fast_and_quiet(name: str, sign: str, spawn: Spawn, write: Write) -> None:
+def test_ctrl_c_is_quiet(name: str, sign: str, spawn: Spawn, write: Write) -> None:
     write("waiting.py", WAITING)
     child = spawn("run", f"waiting.py::{name}")
     child.expect(sign + "\r\n")
-    started = time.monotonic()
     child.sendintr()
     child.expect(pexpect.EOF)
     child.close()
-    assert time.monotonic() - started < 2
     assert child.before == "^C\r\nInterrupted.\r\n"
     assert child.exitstatus == 130
 

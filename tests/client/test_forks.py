@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import time
 from typing import Any
 
 import pytest
@@ -64,9 +63,7 @@ def test_a_fork_that_leaves_the_block_leaves_the_app_alone() -> None:
             pid = os.fork()
             if not pid:
                 raise SystemExit
-            started = time.monotonic()
             wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0], "the end of the fork")
-            assert time.monotonic() - started < 2
             assert from_the_other.remote(0) == 0
     finally:
         if os.getpid() != parent:

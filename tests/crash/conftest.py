@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.waiting import PROMPT
+
 TAG = "MODAL_LITE_CRASH_TEST"
 HEAD = """
 import asyncio, itertools, os, sys, time
@@ -100,7 +102,7 @@ class Program:
         """Ctrl-C, as a terminal gives it: to the whole foreground process group."""
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def ended(self, within: float) -> int:
+    def ended(self, within: float = PROMPT) -> int:
         """The exit status; everything that belongs to the program has to be gone after `within` seconds."""
         deadline = time.monotonic() + within
         try:

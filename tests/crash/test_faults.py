@@ -64,7 +64,7 @@ NAMES = re.findall(r'at\("([^"]+)"\)', STEPS)
 
 def check_clean(program: Program, status: int = 0) -> None:
     """It ended so, and nothing of it is left, nor any word of a task or an object that was forgotten."""
-    assert program.ended(20) == status, program.stderr
+    assert program.ended() == status, program.stderr
     assert not re.search(r"Exception ignored|never retrieved|was destroyed|never awaited", program.stderr)
     assert not list(program.temporary.iterdir())
 

@@ -46,7 +46,7 @@ def test_kill_9_of_the_program(start: Callable[[str], Program]) -> None:
     program = start(MAP).ready()
     assert shared_files(program.process.pid)
     program.process.kill()
-    assert program.ended(3) == -signal.SIGKILL
+    assert program.ended() == -signal.SIGKILL
     assert set(os.listdir("/dev/shm")) <= before
 
 
@@ -63,5 +63,5 @@ def test_kill_9_of_containers(start: Callable[[str], Program]) -> None:
         lambda: len(shared_files(program.process.pid)) == len(containers(program)), "the end of what the dead shared"
     )
     program.process.kill()
-    program.ended(3)
+    program.ended()
     assert set(os.listdir("/dev/shm")) <= before

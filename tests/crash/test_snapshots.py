@@ -63,7 +63,7 @@ def test_the_program_is_ended(
     program = start(SOURCE.replace("WHAT", what))
     notes(program, word, count)
     program.process.send_signal(how)
-    program.ended(5)
+    program.ended()
     assert len(list(program.folder.glob("loading-*"))) == 1
     assert len(list(program.folder.glob("left-*"))) == (2 if how is signal.SIGINT and what == WORKS else 0)
 
@@ -77,5 +77,5 @@ def test_the_program_is_ended(
 )
 def test_the_end_of_the_block(start: Callable[[str], Program], what: str, left: int) -> None:
     program = start(SOURCE.replace("WHAT", what))
-    assert program.ended(10) == 0, program.stderr
+    assert program.ended() == 0, program.stderr
     assert len(list(program.folder.glob("left-*"))) == left

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -87,9 +86,8 @@ async def placed() -> AsyncIterator[Placed]:
 
 
 async def test_start_returns_at_once_and_the_container_gets_ready(placed: Placed) -> None:
-    began = time.perf_counter()
     container = placed.start()
-    assert time.perf_counter() - began < 0.05
+    assert container.pid is None, "somebody was waited for"
     await _ready(container)
     assert container.pid is not None
     assert psutil.Process(container.pid).ppid() == placed.placer.template_pid
