@@ -30,6 +30,8 @@ signal was seen to. Numbers of signals are smaller."""
 _SEEN_TO = (signal.SIGTERM, signal.SIGINT)
 _FIRST_NUDGE = 0.001
 _LAST_NUDGE = 0.05
+_FIRST_LOOK, _LAST_LOOK = 0.001, 1.0
+"""Seconds between two looks for leases that were to be given back before they had arrived."""
 _LAST_PROD = 0.5
 """Seconds after which a signal that nobody has seen to is left alone: user code has a handler of its own."""
 
@@ -52,6 +54,7 @@ class Control:
         self._data = data
         self._nudge_after: float | None = None
         self._prod_after: float | None = None
+        self._look_after: float | None = None
         self._deadline = 0.0
         self._exit_grace = 0.0
         self._wake_reader, self._wake_writer = os.pipe()
@@ -135,13 +138,15 @@ class Control:
             terminal = self.terminal.events()
             if terminal is not None:
                 poll.register(*terminal)
-            delay, prod = self._nudge_after, self._prod_after
-            waits = [seconds * 1000 for seconds in (delay, prod) if seconds is not None]
+            delay, prod, look = self._nudge_after, self._prod_after, self._look_after
+            waits = [seconds * 1000 for seconds in (delay, prod, look) if seconds is not None]
             ready = {fd for fd, _ in poll.poll(min(waits, default=None))}
             if delay is not None and not ready:
                 self._nudge(delay)
             if prod is not None and not ready:
                 self._prod(prod)
+            if look is not None and not ready:
+                self._look(look)
             if self._wake_reader in ready:
                 self._woken(os.read(self._wake_reader, 64))
             if terminal is not None and terminal[0] in ready:
@@ -170,6 +175,10 @@ class Control:
         signal.pthread_kill(threading.main_thread().ident or 0, INTERRUPT_SIGNAL)
         self._prod_after = 2 * delay if delay < _LAST_PROD else None
 
+    def _look(self, delay: float) -> None:
+        self._leases.return_late()
+        self._look_after = min(2 * delay, _LAST_LOOK) if self._leases.awaited else None
+
     def _handle(self, message: ContainerControl, body: memoryview) -> None:
         match message:
             case RequestBytes():
@@ -178,10 +187,12 @@ class Control:
                     exchange.feed(bytes(body))
             case Recall():
                 self._leases.recall(message.lease_id)
+                self._look_for_late()
             case CancelInput():
                 found = self._leases.interrupt(message.lease_id, message.index, message.timed_out)
                 if found is not None:
                     self._interrupt(Target(*found, message.timed_out))
+                self._look_for_late()
             case GeneratorCredit():
                 if self.executor is not None:
                     self.executor.credit(message.lease_id, message.consumed)
@@ -189,6 +200,10 @@ class Control:
                 self._stop(message.grace, message.exits)
             case _:
                 self.terminal.handle(message)
+
+    def _look_for_late(self) -> None:
+        if self._leases.awaited:
+            self._look_after = _FIRST_LOOK
 
     def _interrupt(self, target: Target) -> None:
         if self.executor is not None:

@@ -38,6 +38,7 @@ class Leases:
         self._poll.register(channel.fileno(), select.POLLIN)
         self._waiting: deque[tuple[Lease, memoryview]] = deque()
         self._recalled: set[int] = set()
+        """Leases to be given back that have not arrived, or that the main thread has just taken."""
         self._interrupted: dict[int, dict[int, bool]] = {}
         self._ended: deque[int] = deque(maxlen=_REMEMBERED)
         self._running: dict[int, RunningLease] = {}
@@ -138,6 +139,21 @@ class Leases:
         running = self._find(lease_id, lambda: self._recalled.add(lease_id), give_back=True)
         if running is not None:
             running.recall()
+
+    @property
+    def awaited(self) -> bool:
+        """True if leases are to be given back that have not arrived yet."""
+        return bool(self._recalled)
+
+    def return_late(self) -> None:
+        """Gives back those of them that have arrived meanwhile.
+
+        What is said about a lease may overtake it, on a connection of its own. If it were given back only when its turn
+        comes, it would wait for the input that runs, which may wait for one of its inputs to run elsewhere.
+        """
+        self._read_ahead()
+        with self._lock:
+            self._recalled -= {lease_id for lease_id in self._recalled if self._remove_waiting(lease_id)}
 
     def interrupt(self, lease_id: int, index: int, timed_out: bool) -> tuple[RunningLease, int] | None:
         """Ends an input of the lease. Returns what to interrupt now, None if there is nothing."""

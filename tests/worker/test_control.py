@@ -56,6 +56,22 @@ def test_recall_of_a_lease_still_to_come(plane: Plane, tmp_path: Path) -> None:
     wait_until((tmp_path / "started").exists)
 
 
+@pytest.mark.parametrize("name", ["wait_for_cancel", "async_wait"])
+def test_a_recall_that_overtakes_its_lease_does_not_wait_for_what_runs(plane: Plane, tmp_path: Path, name: str) -> None:
+    container = plane.start(name).ready()
+    running = container.call(str(tmp_path))
+    wait_until((tmp_path / "started").exists)
+    container.control.send(Recall(running + 1))
+    container.control.send(CancelInput(running + 2, ANY_INPUT))
+    # Whether it has read these by now or not: what they are about is given back while the input runs.
+    time.sleep(0.05)
+    for _ in range(2):
+        late = container.call(str(tmp_path))
+        assert container.recv()[0] == Returned(late, 0)
+    container.control.send(CancelInput(running, 0))
+    assert container.results(running)[0].kind is FailureKind.CANCELLED
+
+
 def test_recall_of_an_ended_lease_changes_nothing(plane: Plane) -> None:
     container = plane.start("same").ready()
     lease = container.lease([1])
