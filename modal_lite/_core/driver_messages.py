@@ -73,6 +73,8 @@ class NotStarted(msgspec.Struct, frozen=True, array_like=True, tag=13):
 
     container_id: str
     reason: str
+    lost: bool
+    """With its machine, say: not by what it was to do there."""
 
 
 class Trouble(msgspec.Struct, frozen=True, array_like=True, tag=14):

@@ -4,6 +4,7 @@ The server starts it, and starts it again when it ends, whatever Ray has done to
 are detached, and have the names of their containers, so that the next one finds them. It ends when the server does.
 """
 
+import contextlib
 import logging
 import os
 import queue
@@ -12,10 +13,12 @@ import signal
 import socket
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import ray
+from ray.exceptions import RayActorError
 
 from modal_lite._core.driver_messages import (
     Connected,
@@ -36,6 +39,8 @@ LOOK = 1.0
 """Seconds between two looks at the cluster's machines."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _DIED = "The actor is dead because"
+_BEGUN = "creation task"
+"""Where an actor died of what its own constructor raised."""
 
 
 class _Answered(NamedTuple):
@@ -75,11 +80,15 @@ class Driver:
         self._class = ray.remote(ContainerActor)
         self._clear()
         self._channel.send(Connected())
+        due = 0.0
         while True:
-            try:
-                self._do(self._todo.get(timeout=LOOK))
-            except queue.Empty:
+            if (wait := due - time.monotonic()) <= 0:
+                # However much there is to be done.
                 self._look()
+                due = time.monotonic() + LOOK
+                continue
+            with contextlib.suppress(queue.Empty):
+                self._do(self._todo.get(timeout=wait))
 
     def _listen(self) -> None:
         try:
@@ -123,7 +132,7 @@ class Driver:
             self._actors[container_id] = actor
             future = actor.connected.remote().future()
         except ValueError as error:
-            self._channel.send(NotStarted(container_id, str(error)))
+            self._channel.send(NotStarted(container_id, str(error), lost=False))
             return
         future.add_done_callback(lambda done: self._todo.put(_Answered(container_id, done)))
 
@@ -135,7 +144,7 @@ class Driver:
             node_id = answered.future.result()
         except Exception as error:
             self._remove(container_id)
-            self._channel.send(NotStarted(container_id, _explain(error)))
+            self._channel.send(NotStarted(container_id, _explain(error), _is_lost(error)))
         else:
             self._channel.send(Started(container_id, node_id))
 
@@ -172,6 +181,11 @@ class Driver:
         self._channel.send(Nodes(nodes))
 
 
+def _is_lost(error: Exception) -> bool:
+    """True if the actor has ended through no doing of its own: with its machine, say."""
+    return isinstance(error, RayActorError) and _BEGUN not in str(error)
+
+
 def _explain(error: Exception) -> str:
     """What an actor has failed with, without the pages that Ray makes of it."""
     cause = getattr(error, "cause", None)
@@ -180,7 +194,7 @@ def _explain(error: Exception) -> str:
     else:
         lines = [line for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()] or [type(error).__name__]
         # The last line is the error that it began with, or else one of them says how the actor has died.
-        begun = "creation task" in lines[0]
+        begun = _BEGUN in lines[0]
         text = lines[-1] if begun else next((line for line in lines if line.startswith(_DIED)), lines[0])
     if "No module named" in text:
         text += " (each machine needs modal-lite, and what the functions import, for the Python that runs there)"

@@ -71,7 +71,7 @@ class RayPlacer:
         words = [settings.address, settings.namespace, settings.python or ""]
         self.driver = DriverProcess(words, self._known, self._received, self._driver_lost)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._packed: tuple[str, bytes] | None = None
+        self._packed: tuple[str, asyncio.Task[bytes]] | None = None
         self._emptied = asyncio.Event()
         self._capacity = (0, 0)
         self._closed = False
@@ -188,10 +188,12 @@ class RayPlacer:
         assert digest is not None
         try:
             if self._packed is None or self._packed[0] != digest:
-                folder = self.settings.snapshots / digest
-                self._packed = digest, await asyncio.to_thread(pack_folder, folder)
-            container.give_source(self._packed[1])
+                # One for all that start together.
+                packing = asyncio.to_thread(pack_folder, self.settings.snapshots / digest)
+                self._packed = digest, self._loop.create_task(packing)
+            container.give_source(await asyncio.shield(self._packed[1]))
         except (OSError, Error) as error:
+            self._packed = None
             container.refuse(str(error))
 
     # --- Ray ---------------------------------------------------------------------------------------------------------
@@ -222,6 +224,7 @@ class RayPlacer:
             container.node_id = answer.node_id
             self._has_place(container)
         elif not container.linked:
+            container.vanished = answer.lost
             self._give_up(container, f"it could not be started: {answer.reason}")
 
     def _driver_lost(self) -> None:

@@ -104,7 +104,7 @@ class Containers:
         container.leases.clear()
         self._cores.recount(container)
         if died_at_start:
-            self.start_failed(function, event.start_error, now)
+            self.start_failed(function, event.start_error, now, event.vanished)
         if function.removed:
             if not function.containers:
                 self._functions.pop(function.function_id, None)
@@ -112,11 +112,14 @@ class Containers:
             self._scaling.scale(function, now)
         self._leasing.feed(now)
 
-    def start_failed(self, function: Function, start_error: bool, now: float) -> None:
+    def start_failed(self, function: Function, start_error: bool, now: float, vanished: bool = False) -> None:
         """Counts a container that was never ready; too many, or a certain error, fail the inputs that wait for it.
 
-        As long as another container runs them they only wait longer.
+        As long as another container runs them they only wait longer. What is lost with its machine soon after another
+        has failed may be lost with the same one, and is not counted again.
         """
+        if vanished and now < function.no_start_before:
+            return
         function.start_failures += 1
         delay = policy.START_BACKOFF * 2 ** min(function.start_failures - 1, 10)
         function.no_start_before = now + min(delay, policy.MAX_START_BACKOFF)

@@ -121,6 +121,8 @@ class ContainerGone(Event, frozen=True):
     """Lease and index of the input that it was running, if any."""
     start_error: bool = False
     """It ended because the user's module failed to import: trying again would end the same way."""
+    vanished: bool = False
+    """Nobody saw it end: its machine is lost, or the way there, perhaps with others."""
 
 
 class OutputsReported(Event, frozen=True):

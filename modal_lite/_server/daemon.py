@@ -4,11 +4,12 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import IO, Any
 
 from aiohttp import web
@@ -48,9 +49,18 @@ def run_server(directory: DataDirectory, listen: Listen, on_ready: Callable[[Ser
     """
     directory.create()
     _check(directory, listen)
+    if listen.cluster is not None:
+        _take_all_descriptors()
     with _locked(directory):
         directory.info.unlink(missing_ok=True)  # of one that was killed
         asyncio.run(_serve(directory, listen, on_ready))
+
+
+def _take_all_descriptors() -> None:
+    """Has the system give this process as many as it may have: each container of a cluster has four connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS has fewer than it says.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _check(directory: DataDirectory, listen: Listen) -> None:
@@ -133,7 +143,9 @@ def _tcp_socket(listen: Listen) -> socket.socket | None:
     # For a cluster there has to be a port, whichever; without a token it is of use to containers alone.
     host, port = listen.host or "127.0.0.1", listen.port or 0
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    return socket.create_server((host, port), family=family, backlog=1024)
+    # "::" is every address of this machine, as "0.0.0.0" is: of either kind, where the system allows it.
+    both = host == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
 
 
 def _make_service(

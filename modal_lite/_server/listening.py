@@ -1,6 +1,7 @@
 """Where a server listens, and where it is found."""
 
 import importlib.util
+import ipaddress
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -113,13 +114,23 @@ def _own_address(host: str | None, ray: str) -> str:
     if host not in ("0.0.0.0", "::"):
         return host or "127.0.0.1"
     towards = urlsplit(ray if "://" in ray else f"//{ray}").hostname or ""
+    if _is_on_this_machine(towards):
+        towards = _ELSEWHERE
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect((_ELSEWHERE if towards in ("", "auto") else towards, 9))
+            probe.connect((towards, 9))
         except OSError:
             return socket.gethostname()
         address: str = probe.getsockname()[0]
     return address
+
+
+def _is_on_this_machine(host: str) -> bool:
+    """True if other machines do not find this one on the way to the host."""
+    try:
+        return host in ("", "auto") or ipaddress.ip_address(socket.getaddrinfo(host, None)[0][4][0]).is_loopback
+    except OSError:
+        return False
 
 
 def _namespace(directory: DataDirectory) -> str:

@@ -529,7 +529,7 @@ class ControlPlane:
         self.sessions.pop(container_id).close()
         self.terminals.gone(link)
         self._give_back_gpus(container_id)
-        self.happened(events.ContainerGone(container_id, running, link.start_error))
+        self.happened(events.ContainerGone(container_id, running, link.start_error, link.placed.vanished))
         del self.links[container_id]
         link.close()
         self._emptied.set()

@@ -14,6 +14,9 @@ PATIENCE = 10.0
 BUFFER = 1 << 20
 """Bytes that the sockets of a data channel hold in either direction, where the system allows it."""
 _MAX_HEAD = 16 << 10
+_KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPALIVE": 20, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
+"""Seconds of silence, between probes, and how many: for what lies between and forgets connections that are silent, as
+all but the host's own are while an input runs. macOS has another name for the first."""
 
 
 def dial(url: str, container_id: str, channel: str, key: str) -> socket.socket:
@@ -43,10 +46,14 @@ def dial(url: str, container_id: str, channel: str, key: str) -> socket.socket:
 
 
 def prepare(sock: socket.socket) -> None:
-    """Sets a socket up for frames: they are not to wait for one another, and a burst of them is to fit."""
+    """Sets a socket up for frames: none is to wait for another, a burst is to fit, and silence is no end."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def request(url: str, container_id: str, channel: str, key: str) -> bytes:

@@ -135,21 +135,20 @@ class SimulatedContainer:
         if self._job is None or self._job.obeys:
             self.die()
 
-    def die(self, running_known: bool = True, start_error: bool = False) -> None:
+    def die(self, running_known: bool = True, start_error: bool = False, vanished: bool = False) -> None:
         """The process ends; the control plane hears of it a moment later."""
         if self.dead:
             return
         running = (self.held[0].lease_id, self.held[0].following) if self._job is not None else None
         self.dead = True
         self._run += 1
-        self.world.later(
-            self.world.loss_seconds, lambda: self._noticed(running if running_known else None, start_error)
-        )
+        gone = on.ContainerGone(self.container_id, running if running_known else None, start_error, vanished)
+        self.world.later(self.world.loss_seconds, lambda: self._noticed(gone))
 
-    def _noticed(self, running: tuple[int, int] | None, start_error: bool) -> None:
+    def _noticed(self, gone: on.ContainerGone) -> None:
         self.gone = True
         self.client.close()
-        self.world.tell(on.ContainerGone(self.container_id, running, start_error))
+        self.world.tell(gone)
         del self.world.containers[self.container_id]
 
     # --- running -----------------------------------------------------------------------------------------------------

@@ -265,6 +265,28 @@ def test_silent_deaths_at_start_fail_what_waits_after_a_few() -> None:
     assert world.outcomes(again) == [None]
 
 
+def test_a_machine_that_is_lost_while_many_containers_start_on_it_fails_nothing() -> None:
+    world = World(slots=8)
+    world.add("fu-a")
+    world.starts.extend(["hangs"] * 8)
+    call_id = world.call("fu-a", 20)
+    world.run(lambda: len(world.containers) == 8)
+    for container in list(world.containers.values()):
+        container.die(vanished=True)
+    world.finish()
+    assert world.outcomes(call_id) == [None] * 20
+
+
+def test_a_function_that_loses_one_machine_after_the_other_is_given_up() -> None:
+    world = World(start_seconds=5.0)
+    world.add("fu-a", max_containers=1)
+    world.starts.extend(["vanishes"] * 100)
+    call_id = world.call("fu-a")
+    world.finish()
+    assert world.outcomes(call_id) == [FailureKind.INIT]
+    assert len(world.sent(do.StartContainer)) == policy.MAX_START_FAILURES
+
+
 def test_a_few_deaths_at_start_are_survived() -> None:
     world = World()
     world.add("fu-a")

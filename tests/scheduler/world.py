@@ -68,7 +68,7 @@ class World:
         self.place_seconds = 1.0
         """For which a container that waits for its place does so."""
         self.starts: deque[str] = deque()
-        """How the next containers start: "ready", "dies", "error" (its module fails to import) or "hangs"."""
+        """How the next containers start: "ready", "dies", "vanishes", "error" (of an import in it) or "hangs"."""
         self.containers: dict[str, SimulatedContainer] = {}
         self.calls: dict[str, Ledger] = {}
         self.commands: list[do.Command] = []
@@ -227,7 +227,9 @@ class World:
             self.later(self.place_seconds, lambda: self._place(container, on.ContainerPlaced(container.container_id)))
             self.later(self.place_seconds + self.start_seconds, lambda: container.act(lambda: self._ready(container)))
         elif how != "hangs":
-            self.later(self.start_seconds, lambda: container.die(start_error=how == "error"))
+            self.later(
+                self.start_seconds, lambda: container.die(start_error=how == "error", vanished=how == "vanishes")
+            )
 
     def _place(self, container: SimulatedContainer, event: on.Event) -> None:
         if not container.gone:
