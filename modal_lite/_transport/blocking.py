@@ -42,6 +42,8 @@ class BlockingChannel:
             room = self._decoder.buffer()
             try:
                 count = self._sock.recv_into(room)
+            except (BlockingIOError, TimeoutError):
+                raise ConnectionClosed("nothing came from the other side for too long") from None
             except OSError as error:
                 raise ConnectionClosed(str(error)) from None
             if count == 0:

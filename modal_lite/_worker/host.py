@@ -5,16 +5,18 @@ on what a plane has by inheritance where the container is its own: output, signa
 container's channels go to the server directly. It ends the container, and itself, when it does not hear of the server.
 """
 
+import contextlib
 import os
 import selectors
 import signal
 import socket
 import struct
 import sys
+import threading
 import time
 import traceback
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn, TypeVar
 
 import msgspec
 
@@ -50,6 +52,7 @@ from modal_lite.exception import Error
 
 CONNECTED = b"connected\n"
 """What it writes to its standard output, once, when it has spoken with the server."""
+Answer = TypeVar("Answer", Assigned, Source)
 _FAREWELL = 5.0
 """Seconds in which the server should have taken the container's end in."""
 
@@ -78,8 +81,10 @@ class Host:
 
     def __init__(self, orders: Orders, link: socket.socket) -> None:
         self._orders = orders
-        # A send that the network takes nothing of must not keep this process from ending the container.
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(BEAT * SILENCE), 0))
+        # A send that the network takes nothing of must not keep this process from ending the container; nor must it,
+        # before there is one, wait for ever for a server that is gone without a word.
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            link.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(BEAT * SILENCE), 0))
         self._socket = link
         self._channel = BlockingChannel(link, ToHost)
         self._progress = Progress()
@@ -89,16 +94,31 @@ class Host:
         """Descriptors of the container's output; True for stderr."""
         self._asked_to_end = False
         self._selector = selectors.DefaultSelector()
+        self._starts = threading.Event()
+        """Set when the container is about to be forked."""
+        self._beats = threading.Thread(target=self._beat_until_it_starts, daemon=True)
 
     def assignment(self) -> Assigned:
         """Introduces itself; what to run. Raises HostFailed if the server does not want it to."""
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         self._channel.send(Arrived(python, socket.gethostname()))
-        message, _ = self._channel.recv()
-        if isinstance(message, Refused):
-            raise HostFailed(message.reason)
-        assert isinstance(message, Assigned)
-        return message
+        self._beats.start()
+        return self._answer(Assigned)[0]
+
+    def _answer(self, kind: type[Answer]) -> tuple[Answer, memoryview]:
+        """What the server answers, between its signs of life. Raises HostFailed if it refuses."""
+        while True:
+            message, body = self._channel.recv()
+            if isinstance(message, Refused):
+                raise HostFailed(message.reason)
+            if isinstance(message, kind):
+                return message, body
+
+    def _beat_until_it_starts(self) -> None:
+        """A source may take its time to arrive. In a thread, for the main one waits for it."""
+        with contextlib.suppress(ConnectionClosed):  # Which the main thread finds out by itself.
+            while not self._starts.wait(BEAT):
+                self._channel.send(Beat(None))
 
     def fetch(self, assigned: Assigned) -> ContainerSpec:
         """The spec as it is to be here, where its source lies now. Raises OSError, InvalidError."""
@@ -107,11 +127,7 @@ class Host:
         cache = cache_folder()
         if not (cache / assigned.digest).is_dir():
             self._channel.send(WantSource())
-            message: Any = None
-            while not isinstance(message, Source):
-                message, body = self._channel.recv()
-                if isinstance(message, Refused):
-                    raise HostFailed(message.reason)
+            _, body = self._answer(Source)
             unpack(assigned.digest, bytes(body), cache)
         return localized(assigned.spec, assigned.folder, str(cache / assigned.digest), sys.path)
 
@@ -122,6 +138,9 @@ class Host:
         outputs = [os.pipe(), os.pipe()]
         self._outputs = {read_end: error for (read_end, _), error in zip(outputs, (False, True), strict=True)}
         me = os.getpid()
+        self._starts.set()
+        self._beats.join()
+        signal.signal(signal.SIGTERM, self.ask_to_end)
         self._pid = os.fork()
         if self._pid == 0:
             self._become(spec, ends, [write_end for _, write_end in outputs], me)
@@ -232,7 +251,7 @@ class Host:
         self._socket.close()
 
     def ask_to_end(self, signum: int, frame: FrameType | None) -> None:
-        """For SIGTERM: the process that this one is to end with is gone, or wants it to."""
+        """For SIGTERM once there is a container: the process to end with is gone, or wants this one to end."""
         self._asked_to_end = True
 
     def _become(self, spec: ContainerSpec, ends: list[socket.socket], outputs: list[int], parent: int) -> NoReturn:
@@ -267,7 +286,8 @@ def main() -> int:
     try:
         host = Host(orders, dial(orders.url, orders.container_id, LINK, orders.token))
         signal.signal(signal.SIGCHLD, lambda signum, frame: None)
-        signal.signal(signal.SIGTERM, host.ask_to_end)
+        # What is half unpacked does not stay.
+        signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(1))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         assigned = host.assignment()
     except (OSError, ConnectionClosed, HostFailed) as error:
