@@ -84,11 +84,18 @@ class PlacedContainer(Protocol):
     """The control plane's end of a container."""
 
     container_id: str
-    stdout: int
-    stderr: int
     pid: int | None
     vanished: bool
     """Nobody saw it end, so that `running` may tell of an earlier time."""
+    exit_wait: float
+    """Seconds from the end of its connection in which it is told how it ended."""
+
+    def open_output(self, on_written: Callable[[bool, bytes], None]) -> tuple[int, int] | None:
+        """The pipes of its stdout and stderr, which belong to the caller.
+
+        Args:
+            on_written: Where there are none, called with what it writes, and whether that was to stderr.
+        """
 
     def open_data(self, types: Any, on_message: OnMessage, on_close: OnClose) -> ContainerChannel:
         """Begins to read the data channel, on the loop that runs. Called once; the arguments are those of `Channel`."""

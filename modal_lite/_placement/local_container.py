@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from modal_lite._core.interfaces import OnClose, OnMessage
@@ -13,6 +14,9 @@ from modal_lite._transport.shared_memory import SharedMemory, shared_file
 DATA_BUFFER = 1 << 20
 """Bytes that the data channel's socket holds in either direction, where the system allows it."""
 
+EXIT_WAIT = 0.25
+"""Seconds; both ends are noticed by the same loop, or nearly."""
+
 
 class LocalContainer:
     """See `PlacedContainer`. The two output descriptors belong to whoever reads them, and are not closed here."""
@@ -21,6 +25,7 @@ class LocalContainer:
         self.container_id = container_id
         self.pid: int | None = None
         self.vanished = False
+        self.exit_wait = EXIT_WAIT
         self._progress = Progress()
         self._ours: list[socket.socket] = []
         self._theirs: list[socket.socket] = []
@@ -41,6 +46,10 @@ class LocalContainer:
         for end in (self.data, self._theirs[0]):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, DATA_BUFFER)
             end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DATA_BUFFER)
+
+    def open_output(self, on_written: Callable[[bool, bytes], None]) -> tuple[int, int]:
+        """See `PlacedContainer`."""
+        return self.stdout, self.stderr
 
     def running(self) -> tuple[int, int] | None:
         """Lease and index of the input that runs, or that ran when the container died."""

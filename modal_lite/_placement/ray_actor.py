@@ -12,8 +12,8 @@ import msgspec
 _CONNECTED = b"connected\n"
 """What the host says when it has spoken with the server."""
 _LAST_WORDS = 4 << 10
-_END_WAIT = 5.0
-"""Seconds that the host may take to end the container and itself."""
+_UNASKED = 60.0
+"""Seconds after which nobody asks any more why the host has not connected."""
 
 
 class ContainerActor:
@@ -28,7 +28,7 @@ class ContainerActor:
     """
 
     def __init__(self, container_id: str, token: str, url: str, python: str | None) -> None:
-        self._connected = False
+        self._connected = threading.Event()
         self._failure = ""
         program = python or sys.executable
         try:
@@ -43,6 +43,7 @@ class ContainerActor:
         except OSError as error:
             # Told when it is asked for: Ray wraps what is raised here into pages of its own.
             self._failure = f"{program} cannot be run on {socket.gethostname()}: {error.strerror}"
+            self._end_with(None)
             return
         orders = {
             "url": url,
@@ -56,6 +57,7 @@ class ContainerActor:
             self._host.stdin.close()
         except BrokenPipeError:
             pass  # It has ended, and will say why.
+        self._end_with(self._host)
 
     def connected(self) -> str:
         """Returns this machine's id in Ray when the host has connected. Raises RuntimeError if it cannot."""
@@ -64,19 +66,28 @@ class ContainerActor:
         if self._failure:
             raise RuntimeError(self._failure)
         assert self._host.stdout is not None and self._host.stderr is not None
-        if not self._connected:
+        if not self._connected.is_set():
             if self._host.stdout.readline() != _CONNECTED:
                 words = self._host.stderr.read()[-_LAST_WORDS:].decode("utf-8", "replace").strip().splitlines()
                 # Of a traceback, the last line tells.
                 raise RuntimeError(words[-1] if words else f"its host ended with status {self._host.wait()}")
-            self._connected = True
-            threading.Thread(target=self._end_with_host, daemon=True).start()
+            self._connected.set()
         node_id: str = ray.get_runtime_context().get_node_id()
         return node_id
 
-    def _end_with_host(self) -> None:
-        self._host.wait()
-        os._exit(0)
+    def _end_with(self, host: "subprocess.Popen[bytes] | None") -> None:
+        """Has this process end with the host; soon after it if that never connected, and may yet be asked for why.
+
+        Nobody asks, and nobody removes the actor, if the server's machine is gone.
+        """
+
+        def end() -> None:
+            if host is not None:
+                host.wait()
+            self._connected.wait(_UNASKED)
+            os._exit(0)
+
+        threading.Thread(target=end, daemon=True).start()
 
 
 def _environment() -> dict[str, str]:

@@ -87,7 +87,6 @@ class RayPlacer:
         """Asks for a container; returns at once.
 
         Raises:
-            OSError: This process is out of descriptors.
             RuntimeError: The placer is closed.
         """
         if self._closed:
@@ -178,10 +177,12 @@ class RayPlacer:
 
     def ended(self, container: RemoteContainer, status: int | None, reason: str) -> None:
         """See `Owner`."""
-        if self.containers.pop(container.container_id, None) is not None:
-            self._emptied.set()
-            self.driver.send(Remove(container.container_id))
+        if self._drop(container):
             self._on_exit(container.container_id, status, reason)
+
+    def given_up(self, container: RemoteContainer) -> None:
+        """See `Owner`."""
+        self._drop(container)
 
     async def _send_source(self, container: RemoteContainer) -> None:
         digest = digest_in(container.spec, self.settings.snapshots)
@@ -244,13 +245,19 @@ class RayPlacer:
             container.placed_at = self._loop.time()
             self._report(events.ContainerPlaced(container.container_id))
 
-    def _give_up(self, container: RemoteContainer, reason: str) -> None:
-        """Takes the container for ended, and lets Ray end what it has started."""
+    def _drop(self, container: RemoteContainer) -> bool:
+        """Knows it no longer, and lets Ray end what it has started; False if that was done before."""
         if self.containers.pop(container.container_id, None) is None:
-            return
-        container.over = True
+            return False
         self._emptied.set()
         self.driver.send(Remove(container.container_id))
+        return True
+
+    def _give_up(self, container: RemoteContainer, reason: str) -> None:
+        """Takes the container for ended, and lets Ray end what it has started."""
+        if not self._drop(container):
+            return
+        container.over = True
         self._loop.call_soon(self._on_exit, container.container_id, None, reason)
 
     async def _look_after(self) -> None:

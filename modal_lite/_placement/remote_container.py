@@ -2,10 +2,9 @@
 
 import asyncio
 import hmac
-import os
 import secrets
 import socket
-from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from modal_lite._core.driver_messages import Demand
@@ -34,49 +33,6 @@ from modal_lite._transport.dialing import prepare
 from modal_lite._transport.late_channel import LateChannel
 
 
-class Feed:
-    """The writing end of a pipe, for what arrives by messages. Keeps what the pipe does not take at once."""
-
-    def __init__(self) -> None:
-        self.read_end, self._write_end = os.pipe()
-        os.set_blocking(self.read_end, False)
-        os.set_blocking(self._write_end, False)
-        self._waiting: deque[bytes] = deque()
-        self._loop = asyncio.get_running_loop()
-
-    def write(self, data: bytes) -> None:
-        """Passes the bytes on, now or when there is room."""
-        self._waiting.append(data)
-        if len(self._waiting) == 1:
-            self._write()
-            if self._waiting:
-                self._loop.add_writer(self._write_end, self._write)
-
-    def close(self) -> None:
-        """Closes this end. Safe to call again."""
-        if self._write_end >= 0:
-            self._loop.remove_writer(self._write_end)
-            os.close(self._write_end)
-            self._write_end = -1
-            self._waiting.clear()
-
-    def _write(self) -> None:
-        try:
-            while self._waiting:
-                head = self._waiting.popleft()
-                try:
-                    count = os.write(self._write_end, head)
-                except BlockingIOError:
-                    count = 0
-                if count < len(head):
-                    self._waiting.appendleft(head[count:])
-                    return
-        except BrokenPipeError:
-            self._waiting.clear()
-        if self._write_end >= 0:
-            self._loop.remove_writer(self._write_end)
-
-
 class Owner(Protocol):
     """What a container reports to: its placer."""
 
@@ -89,6 +45,13 @@ class Owner(Protocol):
     def ended(self, container: "RemoteContainer", status: int | None, reason: str) -> None:
         """It has ended, or must be taken to have."""
 
+    def given_up(self, container: "RemoteContainer") -> None:
+        """The plane has taken it for ended, by what became of its other connections."""
+
+
+EXIT_WAIT = 2.0
+"""Seconds; how it ended comes over another connection than its results, behind all that it has printed."""
+
 
 class RemoteContainer:
     """See `PlacedContainer`. Its host and its channels come by and by, each with a key of its own.
@@ -97,9 +60,6 @@ class RemoteContainer:
         spec: What it runs.
         demand: What it needs of its machine.
         owner: Told what becomes of it.
-
-    Raises:
-        OSError: This process is out of descriptors.
 
     Attributes:
         token: The host's key.
@@ -115,6 +75,7 @@ class RemoteContainer:
         self.container_id = spec.container_id
         self.pid: int | None = None
         self.vanished = False
+        self.exit_wait = EXIT_WAIT
         self.token = secrets.token_urlsafe(24)
         self.since = asyncio.get_running_loop().time()
         self.node_id = self.hostname = self.reason = ""
@@ -126,14 +87,7 @@ class RemoteContainer:
         self._channels: dict[str, LateChannel] = {}
         self._link: Channel | None = None
         self._silent = 0
-        self._out = Feed()
-        try:
-            self._err = Feed()
-        except BaseException:
-            self._out.close()
-            os.close(self._out.read_end)
-            raise
-        self.stdout, self.stderr = self._out.read_end, self._err.read_end
+        self._on_written: Callable[[bool, bytes], None] = lambda error, data: None
 
     @property
     def linked(self) -> bool:
@@ -154,20 +108,24 @@ class RemoteContainer:
         """See `PlacedContainer`."""
         return self._open(CLIENT, types, on_message, on_close)
 
+    def open_output(self, on_written: Callable[[bool, bytes], None]) -> None:
+        """See `PlacedContainer`: it comes in messages."""
+        self._on_written = on_written
+
     def running(self) -> tuple[int, int] | None:
         """Lease and index of the input that ran when the host said so last."""
         return self._running
 
     def close(self) -> None:
         """Closes all that leads to the container."""
-        self.over = True
+        if not self.over:
+            self.over = True
+            self._owner.given_up(self)
         self._keys.clear()
         if self._link is not None:
             self._link.close()
         for channel in self._channels.values():
             channel.close()
-        self._out.close()
-        self._err.close()
 
     # --- connections -------------------------------------------------------------------------------------------------
 
@@ -230,7 +188,7 @@ class RemoteContainer:
         self._silent = 0
         match message:
             case Wrote():
-                (self._err if message.error else self._out).write(message.data)
+                self._on_written(message.error, message.data)
             case Beat():
                 self._running = message.running
             case Arrived():

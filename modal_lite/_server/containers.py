@@ -3,17 +3,18 @@
 import asyncio
 import signal as signals
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from modal_lite._core.interfaces import PlacedContainer
 from modal_lite._core.log_streams import STDERR, STDOUT
 from modal_lite._core.messages import FromContainer, FromContainerControl
 from modal_lite._core.requests import FunctionDefinition
-from modal_lite._server.logs import OutputReader
+from modal_lite._server.logs import OutputFeed, OutputReader
 from modal_lite._server.memory_deaths import OomKills, suspect_limit
 
-EXIT_WAIT = 0.25
-"""Seconds between a container's connection and its process ending, or the reverse, before it counts as gone."""
+RESULTS_WAIT = 0.25
+"""Seconds between a container's end and that of its connection before it counts as gone: what it had sent is there."""
 
 
 class ContainerLink:
@@ -58,8 +59,11 @@ class ContainerLink:
         self.control = placed.open_control(
             FromContainerControl, lambda message, body: on_control(self, message), lambda error: None
         )
-        self.stdout = OutputReader(placed.stdout, lambda lines, transient: on_lines(self, STDOUT, lines, transient))
-        self.stderr = OutputReader(placed.stderr, lambda lines, transient: on_lines(self, STDERR, lines, transient))
+        pipes = placed.open_output(lambda error, data: (self.stderr if error else self.stdout).feed(data))
+        self.stdout, self.stderr = [
+            OutputFeed(pass_on) if pipes is None else OutputReader(pipes[number], pass_on)
+            for number, pass_on in enumerate([partial(on_lines, self, STDOUT), partial(on_lines, self, STDERR)])
+        ]
 
     def exited(self, status: int | None, reason: str) -> None:
         """The placer says that the process ended."""
@@ -152,7 +156,8 @@ class ContainerLink:
         if self._closed and self._exited:
             self._report_gone()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(EXIT_WAIT, self._report_gone)
+            wait = RESULTS_WAIT if self._exited else self.placed.exit_wait
+            self._timer = asyncio.get_running_loop().call_later(wait, self._report_gone)
 
     def _report_gone(self) -> None:
         if not self._gone:

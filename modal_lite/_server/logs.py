@@ -40,12 +40,11 @@ OnLines = Callable[[list[str], bool], None]
 """(lines, whether they are transient) as in `Written`."""
 
 
-class OutputReader:
-    """Reads a pipe without blocking and passes complete lines on; remembers the last ones for error messages."""
+class OutputFeed:
+    """Passes complete lines on of what it is given; remembers the last ones for error messages."""
 
-    def __init__(self, fd: int, on_lines: OnLines) -> None:
+    def __init__(self, on_lines: OnLines) -> None:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._fd = fd
         self._on_lines = on_lines
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._lines = Lines()
@@ -53,36 +52,27 @@ class OutputReader:
         self._timer: asyncio.TimerHandle | None = None
         self._open = True
         self._loop = asyncio.get_running_loop()
-        os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self._read)
 
-    def drain(self) -> None:
-        """Passes on what is in the pipe now."""
-        for _ in range(_LAST_READS):
-            if not self._open or not self._read():
-                return
-
-    def close(self) -> None:
-        """Passes on what is left and closes the pipe. Safe to call again."""
-        self.drain()
-        self._end()
-
-    def _read(self) -> bool:
-        """Reads once; False when there is nothing now."""
-        try:
-            data = os.read(self._fd, _READ_SIZE)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:
-            data = b""
-        if not data:
-            self._end()
-            return False
+    def feed(self, data: bytes) -> None:
+        """The container has written this."""
         self._pass(self._lines.take(self._decoder.decode(data)))
         if self._lines.redrawn and self._timer is None:
             # The first state, too, has its time: much is written over at once, or ends.
             self._timer = self._loop.call_later(TRANSIENT_INTERVAL, self._show_state)
-        return True
+
+    def drain(self) -> None:
+        """Passes on what is there by now, and nobody has fed."""
+
+    def close(self) -> None:
+        """Passes on what is left, which is no whole line. Safe to call again."""
+        if not self._open:
+            return
+        self._open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        rest = [*self._lines.take(self._decoder.decode(b"", final=True)), self._lines.end()]
+        self._pass([line for line in rest if line])
+        self._show_state()
 
     def _pass(self, lines: list[str]) -> None:
         if lines:
@@ -97,14 +87,43 @@ class OutputReader:
             self._shown = state
             self._on_lines([state], True)
 
+
+class OutputReader(OutputFeed):
+    """Reads a pipe without blocking, and feeds itself."""
+
+    def __init__(self, fd: int, on_lines: OnLines) -> None:
+        super().__init__(on_lines)
+        self._fd = fd
+        os.set_blocking(fd, False)
+        self._loop.add_reader(fd, self._read)
+
+    def drain(self) -> None:
+        """See `OutputFeed`: what is in the pipe now."""
+        for _ in range(_LAST_READS):
+            if not self._open or not self._read():
+                return
+
+    def close(self) -> None:
+        """See `OutputFeed`. Closes the pipe."""
+        self.drain()
+        self._end()
+
+    def _read(self) -> bool:
+        """Reads once; False when there is nothing now."""
+        try:
+            data = os.read(self._fd, _READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._end()
+            return False
+        self.feed(data)
+        return True
+
     def _end(self) -> None:
-        if not self._open:
-            return
-        self._open = False
-        self._loop.remove_reader(self._fd)
-        os.close(self._fd)
-        if self._timer is not None:
-            self._timer.cancel()
-        rest = [*self._lines.take(self._decoder.decode(b"", final=True)), self._lines.end()]
-        self._pass([line for line in rest if line])
-        self._show_state()
+        if self._open:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            super().close()
