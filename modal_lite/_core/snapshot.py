@@ -18,6 +18,8 @@ MAX_PATH, MAX_PART = 1000, 255
 """Bytes of a path within a snapshot, and of each of its parts."""
 MAX_PACKED = MAX_BYTES + MAX_FILES * (MAX_PATH + 16)
 """Bytes of a snapshot as it travels."""
+NEW = ".new-"
+"""What the names of folders begin with that are not complete yet."""
 
 
 class File(msgspec.Struct, frozen=True, array_like=True):
@@ -57,7 +59,7 @@ def unpack(digest: str, data: bytes, folder: Path) -> None:
     if len(files) > MAX_FILES or sum(len(file.content) for file in files) > MAX_BYTES:
         raise InvalidError(_TOO_LARGE)
     _check_paths([file.path for file in files])
-    new = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+    new = Path(tempfile.mkdtemp(prefix=NEW, dir=folder))
     try:
         for file in files:
             path = new / file.path

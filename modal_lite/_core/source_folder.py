@@ -1,16 +1,22 @@
 """Source snapshots where they are used: from the server's folder to that of a machine that runs containers."""
 
+import contextlib
 import os
+import shutil
+import stat
 import tempfile
 from pathlib import Path
 
 import msgspec
+from platformdirs import user_cache_path
 
 from modal_lite._core.messages import ContainerSpec, MainModule
-from modal_lite._core.snapshot import File, is_digest, pack
+from modal_lite._core.snapshot import NEW, File, is_digest, pack
 from modal_lite.exception import ExecutionError
 
 CACHE_VARIABLE = "MODAL_LITE_CACHE_DIR"
+UNUSED = 30 * 24 * 3600.0
+"""Seconds after which a machine drops a snapshot that no container has used; it would be fetched again."""
 
 
 def digest_in(spec: ContainerSpec, snapshots: Path) -> str | None:
@@ -45,18 +51,66 @@ def pack_folder(folder: Path) -> bytes:
 def cache_folder() -> Path:
     """This machine's folder for snapshots, made for this user alone.
 
-    `MODAL_LITE_CACHE_DIR` names it; the default is in the folder for temporary files. What is in it is there by its
+    `MODAL_LITE_CACHE_DIR` names it; the default is in the user's folder for caches or, where that cannot be used, in
+    the one for temporary files, where systems remove single files of a snapshot in time. What is in it is there by its
     digest, and may be deleted when no container runs.
 
     Raises:
-        OSError: It cannot be made, or is another user's.
+        OSError: It cannot be made, is a link, or is another user's.
     """
     given = os.environ.get(CACHE_VARIABLE)
-    folder = Path(given) if given else Path(tempfile.gettempdir()) / f"modal-lite-cache-{os.getuid()}"
+    if given:
+        return _own(Path(given))
+    # A user without a home has none that is absolute, of which newer versions of platformdirs raise RuntimeError.
+    with contextlib.suppress(OSError, RuntimeError):
+        usual = user_cache_path("modal-lite", appauthor=False) / "snapshots"
+        if usual.is_absolute() and os.access(_own(usual), os.W_OK):
+            return usual
+    return _own(Path(tempfile.gettempdir()) / f"modal-lite-cache-{os.getuid()}")
+
+
+def _own(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
+    found = folder.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise PermissionError(f"{folder} is a link; name the folder that it leads to by {CACHE_VARIABLE}")
+    if found.st_uid != os.getuid():
         raise PermissionError(f"{folder} belongs to another user; name another one by {CACHE_VARIABLE}")
     return folder
+
+
+def is_cached(cache: Path, digest: str) -> bool:
+    """True if this machine has the snapshot, which counts as used then."""
+    mark_used(cache / digest)
+    return (cache / digest).is_dir()
+
+
+def mark_used(source: Path) -> None:
+    """Keeps a snapshot from being dropped for long."""
+    with contextlib.suppress(OSError):  # It is not there, or in a folder that can only be read.
+        os.utime(source)
+
+
+def drop_unused(cache: Path, now: float) -> None:
+    """Removes the snapshots that were not used for long, and what is left of those that were never complete.
+
+    Hosts may do so at the same time.
+    """
+    for entry in list(cache.iterdir()):
+        if not (is_digest(entry.name) or entry.name.startswith(NEW)):
+            continue
+        with contextlib.suppress(OSError):  # Another host was faster, or this one may not; it is not needed to start.
+            if entry.lstat().st_mtime < now - UNUSED:
+                _drop(entry)
+
+
+def _drop(entry: Path) -> None:
+    """Nobody finds a part of it meanwhile."""
+    aside = Path(tempfile.mkdtemp(prefix=NEW, dir=entry.parent))
+    try:
+        entry.rename(aside / entry.name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def localized(spec: ContainerSpec, theirs: str, ours: str, path: list[str]) -> ContainerSpec:

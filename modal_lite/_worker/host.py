@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeVar
 
@@ -42,7 +43,7 @@ from modal_lite._core.placed_messages import (
 )
 from modal_lite._core.process_group import kill_group, kill_sessions
 from modal_lite._core.snapshot import unpack
-from modal_lite._core.source_folder import cache_folder, localized
+from modal_lite._core.source_folder import cache_folder, drop_unused, is_cached, localized, mark_used
 from modal_lite._transport.blocking import BlockingChannel, ConnectionClosed
 from modal_lite._transport.dialing import dial
 from modal_lite._transport.progress import Progress
@@ -55,6 +56,8 @@ CONNECTED = b"connected\n"
 Answer = TypeVar("Answer", Assigned, Source)
 _FAREWELL = 5.0
 """Seconds in which the server should have taken the container's end in."""
+_MARK = 24 * 3600.0
+"""Seconds after which the source of a container that still runs is marked as used again."""
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -93,6 +96,9 @@ class Host:
         self._outputs: dict[int, bool] = {}
         """Descriptors of the container's output; True for stderr."""
         self._asked_to_end = False
+        self._source: Path | None = None
+        self._marked = 0.0
+        """When the source was marked as used last."""
         self._selector = selectors.DefaultSelector()
         self._starts = threading.Event()
         """Set when the container is about to be forked."""
@@ -125,11 +131,13 @@ class Host:
         if assigned.digest is None:
             return localized(assigned.spec, assigned.folder, assigned.folder, sys.path)
         cache = cache_folder()
-        if not (cache / assigned.digest).is_dir():
+        self._source, self._marked = cache / assigned.digest, time.monotonic()
+        if not is_cached(cache, assigned.digest):
             self._channel.send(WantSource())
             _, body = self._answer(Source)
             unpack(assigned.digest, bytes(body), cache)
-        return localized(assigned.spec, assigned.folder, str(cache / assigned.digest), sys.path)
+            drop_unused(cache, time.time())
+        return localized(assigned.spec, assigned.folder, str(self._source), sys.path)
 
     def start(self, spec: ContainerSpec, keys: dict[str, str]) -> None:
         """Forks the container. Raises OSError."""
@@ -189,6 +197,13 @@ class Host:
             if now >= beaten + BEAT:
                 beaten = now
                 self._channel.send(Beat(self._progress.read()))
+                self._keep_source(now)
+
+    def _keep_source(self, now: float) -> None:
+        """What is imported late must be there for as long as the container runs."""
+        if self._source is not None and now >= self._marked + _MARK:
+            self._marked = now
+            mark_used(self._source)
 
     def _receive(self) -> None:
         while True:

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psutil
 import pytest
 
 from modal_lite._core.driver_messages import Demand
@@ -44,7 +45,7 @@ class Placed:
 
     def __init__(self) -> None:
         self.owner = Owner()
-        self.container = RemoteContainer(container_spec("ta-1", "same"), Demand(0.0, 0.0, 0, {}, True), self.owner)
+        self.container = RemoteContainer(container_spec("ta-1", "same"), Demand(0.0, 0, 0, {}, True), self.owner)
         self.container.open_data(FromContainer, lambda message, body: None, lambda error: None)
         self.container.open_control(FromContainerControl, lambda message, body: None, lambda error: None)
         ours, theirs = socket.socketpair()
@@ -80,3 +81,13 @@ async def test_its_owner_knows_when_the_plane_gives_it_up(placed: Placed) -> Non
     placed.container.close()
     placed.container.close()
     assert placed.owner.told == ["given up"]
+
+
+async def test_its_connections_are_all_the_descriptors_that_it_takes(placed: Placed) -> None:
+    before = psutil.Process().num_fds()
+    another = RemoteContainer(container_spec("ta-2", "same"), Demand(0.0, 0, 0, {}, True), placed.owner)
+    another.open_output(lambda error, data: None)
+    try:
+        assert psutil.Process().num_fds() <= before
+    finally:
+        another.close()
