@@ -42,7 +42,7 @@ class BlockingChannel:
             room = self._decoder.buffer()
             try:
                 count = self._sock.recv_into(room)
-            except (BlockingIOError, TimeoutError):
+            except BlockingIOError:  # The socket has a limit of its own (SO_RCVTIMEO).
                 raise ConnectionClosed("nothing came from the other side for too long") from None
             except OSError as error:
                 raise ConnectionClosed(str(error)) from None
