@@ -88,7 +88,7 @@ class PlacedContainer(Protocol):
     vanished: bool
     """Nobody saw it end, so that `running` may tell of an earlier time."""
     exit_wait: float
-    """Seconds from the end of its connection in which it is told how it ended."""
+    """Seconds between its connection and its process ending, or the reverse, before it counts as gone."""
 
     def open_output(self, on_written: Callable[[bool, bytes], None]) -> tuple[int, int] | None:
         """The pipes of its stdout and stderr, which belong to the caller.

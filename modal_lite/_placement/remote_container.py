@@ -50,7 +50,7 @@ class Owner(Protocol):
 
 
 EXIT_WAIT = 2.0
-"""Seconds; how it ended comes over another connection than its results, behind all that it has printed."""
+"""Seconds; its results and how it ended come over different connections, the latter behind all that it has printed."""
 
 
 class RemoteContainer:

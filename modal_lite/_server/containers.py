@@ -13,8 +13,8 @@ from modal_lite._core.requests import FunctionDefinition
 from modal_lite._server.logs import OutputFeed, OutputReader
 from modal_lite._server.memory_deaths import OomKills, suspect_limit
 
-RESULTS_WAIT = 0.25
-"""Seconds between a container's end and that of its connection before it counts as gone: what it had sent is there."""
+VANISHED_WAIT = 0.25
+"""Seconds after which a container whose machine is lost counts as gone: what had come from there is read by then."""
 
 
 class ContainerLink:
@@ -156,7 +156,7 @@ class ContainerLink:
         if self._closed and self._exited:
             self._report_gone()
         elif self._timer is None:
-            wait = RESULTS_WAIT if self._exited else self.placed.exit_wait
+            wait = VANISHED_WAIT if self.placed.vanished else self.placed.exit_wait
             self._timer = asyncio.get_running_loop().call_later(wait, self._report_gone)
 
     def _report_gone(self) -> None:

@@ -12,9 +12,9 @@ from modal_lite._core.messages import Recall
 from modal_lite._core.placed_messages import CONTROL, DATA, LINK, Arrived, Ended, ToHost, Wrote
 from modal_lite._core.requests import FunctionDefinition
 from modal_lite._core.settings import FunctionSettings
-from modal_lite._placement.local_container import LocalContainer
+from modal_lite._placement.local_container import EXIT_WAIT, LocalContainer
 from modal_lite._placement.remote_container import RemoteContainer
-from modal_lite._server.containers import RESULTS_WAIT, ContainerLink
+from modal_lite._server.containers import ContainerLink
 from modal_lite._transport.channel import Channel
 from tests.worker.harness import container_spec
 
@@ -121,7 +121,7 @@ async def test_how_a_container_on_another_machine_ended_may_be_told_after_its_co
     elsewhere.data.close()
     # Longer than is waited for a container of this machine.
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(elsewhere.gone.wait(), 2 * RESULTS_WAIT)
+        await asyncio.wait_for(elsewhere.gone.wait(), 2 * EXIT_WAIT)
     elsewhere.host.send(Wrote(True, b"Killed\n"))
     elsewhere.host.send(Ended(-signal.SIGKILL, "", None))
     await asyncio.wait_for(elsewhere.gone.wait(), 20)
