@@ -14,7 +14,7 @@ from typing import TypeVar
 import psutil
 import pytest
 
-GRACE = 5.0
+GRACE = 20.0
 """Seconds that what a test has stopped may take to be gone."""
 
 Leaked = TypeVar("Leaked")

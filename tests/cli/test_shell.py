@@ -108,7 +108,7 @@ PROGRAM = """
     def asks_twice():
         chatter.spawn()
         for i in range(2):
-            print("entrypoint got", ask.remote())
+            print(f"entrypoint got {ask.remote()}")
     @app.local_entrypoint()
     def shells(which: str):
         print("shell gave", globals()[which].shell())

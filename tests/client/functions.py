@@ -96,9 +96,9 @@ def gate(path: str) -> str:
 @app.function(max_containers=2)
 def hang(path: str = "") -> None:
     """Runs until it is interrupted; says so in the file."""
-    if path:
-        Path(path + ".started").touch()
     try:
+        if path:
+            Path(path + ".started").touch()
         time.sleep(60)
     finally:
         if path:

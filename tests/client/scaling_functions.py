@@ -37,11 +37,6 @@ def used_once(x: int) -> int:
     return os.getpid()
 
 
-@app.function(max_containers=64)
-def tiny(x: int) -> int:
-    return x
-
-
 @app.function(max_containers=6)
 def timed(seconds: float) -> tuple[int, float, float]:
     """The container's process, and from when to when it slept."""

@@ -17,7 +17,6 @@ from tests.client.scaling_functions import (
     hold_briefly,
     hold_buffered,
     timed,
-    tiny,
     used_once,
     warm_another,
 )
@@ -122,12 +121,6 @@ def test_each_instance_of_a_class_scales_by_itself(tmp_path: Path) -> None:
 def test_a_new_container_for_each_input() -> None:
     assert len(set(used_once.map(range(5)))) == 5
     reaches(used_once, 0)
-
-
-def test_tiny_inputs_do_not_start_all_the_containers_that_they_may_have() -> None:
-    tiny.remote(0)
-    assert list(tiny.map(range(20_000))) == list(range(20_000))
-    assert tiny.get_current_stats().num_total_runners < 64
 
 
 def test_18_inputs_at_6_at_a_time_take_about_3_rounds() -> None:

@@ -106,7 +106,7 @@ def left() -> tuple[set[str], set[str], int, int, int]:
     """Calls in the plane and in its scheduler; who waits for them, tasks on the library's loop, what callers await."""
     plane: Any = _client.current_client()._connection._plane  # type: ignore[union-attr]
     tasks = [task for task in asyncio.all_tasks(library().loop) if not task.done()]
-    waiters = sum(len(call.waiters) for call in plane.calls.values())
+    waiters = sum(len(call.waiters) for call in list(plane.calls.values()))
     return set(plane.calls), set(plane.scheduler.calls), waiters, len(tasks), len(library()._awaited)
 
 

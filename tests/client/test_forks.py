@@ -26,7 +26,7 @@ def in_a_fork(use: Any) -> Any:
     queue = FORK.SimpleQueue()
     process = FORK.Process(target=attempt, args=(queue, use))
     process.start()
-    process.join(10)
+    process.join(40)
     try:
         assert not process.is_alive(), "it hangs"
         return queue.get()

@@ -188,7 +188,7 @@ async def test_close_lets_containers_leave(placed: Placed) -> None:
         await _ready(placed.start())
     containers = list(placed.containers)
     template_pid = placed.placer.template_pid
-    await placed.close()
+    await placed.close(20.0)
     assert [placed.exits.told[container.container_id] for container in containers] == [(0, "")] * 3
     assert template_pid is not None
     assert not psutil.pid_exists(template_pid)

@@ -1,5 +1,6 @@
 """Real servers, each in a folder of its own, and programs that talk to them."""
 
+import contextlib
 import json
 import os
 import signal
@@ -59,7 +60,8 @@ class Server:
         """Ends the server in an orderly way, but at once: a second signal ends its wait for calls under way."""
         pid = self.pid()
         while is_locked(self.directory):
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
             time.sleep(0.02)
 
     def deploy(self, source: str, name: str = "app", *words: str, file: str = "deployed.py") -> None:

@@ -222,7 +222,7 @@ def test_what_a_container_has_started_ends_with_it(tmp_path: Path) -> None:
     with app.run():
         child = function.remote()
         assert alive(child)
-    wait_until(lambda: not alive(child), "the end of the container's child", 5)
+    wait_until(lambda: not alive(child), "the end of the container's child")
 
 
 def _no_arguments(function: Any) -> Any:

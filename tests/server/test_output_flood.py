@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import time
 from typing import Any
 
 import psutil
@@ -36,18 +35,17 @@ def test_much_output_neither_stalls_the_function_nor_grows_memory(name: str, sho
     before = process.memory_info().rss
     with contextlib.redirect_stdout(Sink()), modal_lite.enable_output() if shown else contextlib.nullcontext():
         call = function.spawn(100)
-        slowest = 0.0
+        others = 0
         while True:
-            started = time.monotonic()
             assert same.remote(1) == 1
-            slowest = max(slowest, time.monotonic() - started)
+            others += 1
             try:
                 assert call.get(timeout=0) == 100
                 break
             except TimeoutError:
                 continue
     assert process.memory_info().rss - before < 50 << 20
-    assert slowest < 1.0, "other calls wait while the output is read"
+    assert others > 10, "other calls wait while the output is read"
 
 
 def test_the_end_of_a_long_line_tells_how_much_was_cut(run: Any) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,16 @@ from typing import Any
 import modal_lite
 
 app = modal_lite.App("web")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+PORT = int(os.environ.setdefault("MODAL_LITE_TEST_PORT", str(_free_port())))
+"""Of `raw`: containers inherit it, and each process that runs tests has one of its own."""
 
 
 @app.function()
@@ -103,7 +114,8 @@ def _write(path: str, text: str) -> None:
 
 
 def _write_late(path: str) -> None:
-    time.sleep(0.3)
+    while not os.path.exists(f"{path}.go"):
+        time.sleep(0.01)
     _write(path, "done")
 
 
@@ -142,11 +154,11 @@ def flask() -> Any:
 
 
 @app.function()
-@modal_lite.web_server(28_765)
+@modal_lite.web_server(PORT)
 def raw() -> None:
     import subprocess
 
-    subprocess.Popen([sys.executable, "-m", "http.server", "28765", "--bind", "127.0.0.1", "-d", "/"])
+    subprocess.Popen([sys.executable, "-m", "http.server", str(PORT), "--bind", "127.0.0.1", "-d", "/"])
 
 
 @app.function(max_containers=1)
