@@ -32,6 +32,9 @@ from modal_lite._transport.channel import Channel
 from modal_lite._transport.dialing import prepare
 from modal_lite._transport.late_channel import LateChannel
 
+EXIT_WAIT = 2.0
+"""Seconds; its results and how it ended come over different connections, the latter behind all that it has printed."""
+
 
 class Owner(Protocol):
     """What a container reports to: its placer."""
@@ -47,10 +50,6 @@ class Owner(Protocol):
 
     def given_up(self, container: "RemoteContainer") -> None:
         """The plane has taken it for ended, by what became of its other connections."""
-
-
-EXIT_WAIT = 2.0
-"""Seconds; its results and how it ended come over different connections, the latter behind all that it has printed."""
 
 
 class RemoteContainer:

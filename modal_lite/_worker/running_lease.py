@@ -133,16 +133,15 @@ class RunningLease:
             elif index >= self._withdraw():
                 self._interrupted[index] = timed_out
                 return None
-            if index < self.start or self._is_over(index):
-                return None
-            self._interrupted[index] = timed_out
-            return index
+            running = self._if_it_runs(index)
+            if running is not None:
+                self._interrupted[running] = timed_out
+            return running
 
     def running_input(self) -> int | None:
         """The input that runs, None if there is none."""
         with self._lock:
-            index = self._withdraw() - 1
-            return None if index < self.start or self._is_over(index) else index
+            return self._if_it_runs(self._withdraw() - 1)
 
     def stop(self) -> int | None:
         """Starts nothing more, and reports no failure of what runs: it is to be run again elsewhere, if it is wanted.
@@ -153,9 +152,7 @@ class RunningLease:
         with self._lock:
             first = self._withdraw()
             self._rest = range(first, first)
-            if first == self.start or self._is_over(first - 1):
-                return None
-            self._stopped = first - 1
+            self._stopped = self._if_it_runs(first - 1)
             return self._stopped
 
     def is_over(self, index: int) -> bool:
@@ -167,6 +164,10 @@ class RunningLease:
 
     def _is_over(self, index: int) -> bool:
         return self._reported + len(self.values) > index
+
+    def _if_it_runs(self, index: int) -> int | None:
+        """The input, one that was started; None if it is over, or none was."""
+        return None if index < self.start or self._is_over(index) else index
 
     def _withdraw(self) -> int:
         """Makes the main thread come for more before it starts another input. Returns the first not started."""

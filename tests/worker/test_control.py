@@ -59,12 +59,13 @@ def test_recall_of_a_lease_still_to_come(plane: Plane, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["wait_for_cancel", "async_wait"])
 def test_a_recall_that_overtakes_its_lease_does_not_wait_for_what_runs(plane: Plane, tmp_path: Path, name: str) -> None:
     container = plane.start(name).ready()
-    running = container.call(str(tmp_path))
+    running, waiting = container.call(str(tmp_path)), container.call(str(tmp_path))
     wait_until((tmp_path / "started").exists)
-    container.control.send(Recall(running + 1))
-    container.control.send(CancelInput(running + 2, ANY_INPUT))
-    # Whether it has read these by now or not: what they are about is given back while the input runs.
-    time.sleep(0.05)
+    container.control.send(Recall(waiting + 1))
+    container.control.send(CancelInput(waiting + 2, ANY_INPUT))
+    container.control.send(Recall(waiting))
+    # Messages are read in order: with this one the container has read the others.
+    assert container.recv()[0] == Returned(waiting, 0)
     for _ in range(2):
         late = container.call(str(tmp_path))
         assert container.recv()[0] == Returned(late, 0)
